@@ -1,0 +1,1 @@
+//! Queue over RabbitMQ: quorum queues, confirms, dead letters with reasons.

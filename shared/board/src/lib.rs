@@ -1,0 +1,1 @@
+//! Board over Redis: one script per compound change, one hash tag per interval.

@@ -1,0 +1,206 @@
+use crate::journal::sync_directory;
+use async_trait::async_trait;
+use nexis_ports::{Archive, ArchiveError};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Longest name, in bytes: with a folder in front it stays below every system's path limit.
+const MAX_NAME: usize = 512;
+/// Longest part between slashes: the limit of common file systems is 255.
+const MAX_PART: usize = 200;
+/// Files being written start with this; a leading dot is refused in names, so they are never objects.
+const UNFINISHED: &str = ".unfinished-";
+
+/// Objects as files below one folder. A write goes to an unfinished file, is synced and renamed: a
+/// reader, and a restart after a power cut, see the old object or the new one.
+#[derive(Clone)]
+pub struct DirArchive {
+    root: Arc<PathBuf>,
+    counter: Arc<AtomicU64>,
+}
+
+impl DirArchive {
+    /// Opens the archive of a folder, making it when needed; unfinished files of a killed process are
+    /// removed. Blocks on the disk.
+    pub fn open(root: &Path) -> Result<Self, ArchiveError> {
+        let open = || {
+            fs::create_dir_all(root)?;
+            visit(root, "", &mut |path, name| {
+                if last_part(name).starts_with(UNFINISHED) {
+                    fs::remove_file(path)?;
+                }
+                Ok(())
+            })
+        };
+        open().map_err(|error| away("opening", &root.display().to_string(), &error))?;
+        Ok(Self {
+            root: Arc::new(root.to_owned()),
+            counter: Arc::default(),
+        })
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path) -> Result<T, ArchiveError> + Send + 'static,
+    ) -> Result<T, ArchiveError> {
+        let root = Arc::clone(&self.root);
+        tokio::task::spawn_blocking(move || work(&root))
+            .await
+            .map_err(|error| ArchiveError::Unavailable(format!("disk task: {error}")))?
+    }
+}
+
+/// The file of a name, or why the name cannot be one.
+fn file_of(root: &Path, name: &str) -> Result<PathBuf, ArchiveError> {
+    let refuse = |why: &str| Err(ArchiveError::Refused(format!("object name {name:?} {why}")));
+    if name.len() > MAX_NAME {
+        return refuse("is longer than 512 bytes");
+    }
+    for part in name.split('/') {
+        if part.is_empty() || part.len() > MAX_PART {
+            return refuse("has a part that is empty or longer than 200 bytes");
+        }
+        if part.starts_with('.') {
+            return refuse("has a part that starts with a dot");
+        }
+        if !part
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-=".contains(&b))
+        {
+            return refuse("has characters other than letters, digits and . _ - =");
+        }
+    }
+    Ok(root.join(name))
+}
+
+fn away(doing: &str, what: &str, error: &io::Error) -> ArchiveError {
+    match error.kind() {
+        // An object's name is a folder of another's, or the other way round.
+        io::ErrorKind::NotADirectory
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::DirectoryNotEmpty
+        | io::ErrorKind::AlreadyExists
+        | io::ErrorKind::PermissionDenied
+        | io::ErrorKind::ReadOnlyFilesystem => {
+            ArchiveError::Refused(format!("{doing} {what}: {error}"))
+        }
+        _ => ArchiveError::Unavailable(format!("{doing} {what}: {error}")),
+    }
+}
+
+fn last_part(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+/// Calls `each` with path and name of every file below `folder`. Symbolic links are not followed.
+fn visit(
+    folder: &Path,
+    prefix: &str,
+    each: &mut dyn FnMut(&Path, &str) -> io::Result<()>,
+) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let Ok(part) = entry.file_name().into_string() else {
+            continue;
+        };
+        let name = if prefix.is_empty() {
+            part
+        } else {
+            format!("{prefix}/{part}")
+        };
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            visit(&entry.path(), &name, each)?;
+        } else if kind.is_file() {
+            each(&entry.path(), &name)?;
+        }
+    }
+    Ok(())
+}
+
+fn write(file: &Path, unfinished: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut out = File::create_new(unfinished)?;
+    out.write_all(bytes)?;
+    out.sync_all()?;
+    fs::rename(unfinished, file)?;
+    sync_directory(file)
+}
+
+/// Makes the folders above a file, each one synced into the one above it.
+fn make_folders(root: &Path, folder: &Path) -> io::Result<()> {
+    if folder == root || folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent() {
+        make_folders(root, above)?;
+    }
+    match fs::create_dir(folder) {
+        Ok(()) => sync_directory(folder),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[async_trait]
+impl Archive for DirArchive {
+    async fn put(&self, name: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
+        let (name, bytes) = (name.to_owned(), bytes.to_vec());
+        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        self.blocking(move |root| {
+            let file = file_of(root, &name)?;
+            let folder = file.parent().unwrap_or(root);
+            let unfinished = folder.join(format!("{UNFINISHED}{}-{number}", std::process::id()));
+            let put = || {
+                make_folders(root, folder)?;
+                write(&file, &unfinished, &bytes)
+            };
+            put().map_err(|error| {
+                fs::remove_file(&unfinished).ok();
+                away("storing", &name, &error)
+            })
+        })
+        .await
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
+        let name = name.to_owned();
+        self.blocking(move |root| {
+            let file = file_of(root, &name)?;
+            match fs::read(file) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound
+                            | io::ErrorKind::IsADirectory
+                            | io::ErrorKind::NotADirectory
+                    ) =>
+                {
+                    Ok(None)
+                }
+                Err(error) => Err(away("reading", &name, &error)),
+            }
+        })
+        .await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, ArchiveError> {
+        let prefix = prefix.to_owned();
+        self.blocking(move |root| {
+            let mut names = Vec::new();
+            visit(root, "", &mut |_, name| {
+                if name.starts_with(&prefix) && !last_part(name).starts_with('.') {
+                    names.push(name.to_owned());
+                }
+                Ok(())
+            })
+            .map_err(|error| away("listing", &prefix, &error))?;
+            names.sort();
+            Ok(names)
+        })
+        .await
+    }
+}

@@ -1,0 +1,104 @@
+//! Laws of [`crate::Archive`].
+
+use crate::{Archive, ArchiveError};
+
+/// Runs every law, each on a fresh, empty archive.
+pub async fn run_all<A, F, Fut>(make: F)
+where
+    A: Archive,
+    F: Fn() -> Fut,
+    Fut: Future<Output = A>,
+{
+    what_was_put_is_read_back(make().await).await;
+    putting_again_replaces(make().await).await;
+    listing_is_by_prefix_and_ascending(make().await).await;
+    names_that_leave_the_archive_are_refused(make().await).await;
+}
+
+/// Bytes come back as they were, an unknown name is `None`, empty objects are objects.
+pub async fn what_was_put_is_read_back<A: Archive>(archive: A) {
+    assert_eq!(archive.get("interval/50/evidence").await.unwrap(), None);
+    archive
+        .put("interval/50/evidence", b"\x00seen\xff")
+        .await
+        .unwrap();
+    archive.put("interval/50/empty", b"").await.unwrap();
+    let got = archive.get("interval/50/evidence").await.unwrap();
+    assert_eq!(got.as_deref(), Some(&b"\x00seen\xff"[..]));
+    assert_eq!(
+        archive.get("interval/50/empty").await.unwrap(),
+        Some(Vec::new())
+    );
+}
+
+/// The newest object of a name is the one.
+pub async fn putting_again_replaces<A: Archive>(archive: A) {
+    archive
+        .put("ledger", b"a long first version")
+        .await
+        .unwrap();
+    archive.put("ledger", b"second").await.unwrap();
+    assert_eq!(
+        archive.get("ledger").await.unwrap().as_deref(),
+        Some(&b"second"[..])
+    );
+    assert_eq!(archive.list("").await.unwrap(), ["ledger"]);
+}
+
+/// Listing gives whole names, sorted, only those of the prefix, whether it ends at a slash or not.
+pub async fn listing_is_by_prefix_and_ascending<A: Archive>(archive: A) {
+    for name in [
+        "interval/100/plan",
+        "interval/50/plan",
+        "interval/500/plan",
+        "ledger",
+    ] {
+        archive.put(name, name.as_bytes()).await.unwrap();
+    }
+    let all = archive.list("").await.unwrap();
+    assert_eq!(
+        all,
+        [
+            "interval/100/plan",
+            "interval/50/plan",
+            "interval/500/plan",
+            "ledger"
+        ]
+    );
+    assert_eq!(
+        archive.list("interval/50/").await.unwrap(),
+        ["interval/50/plan"]
+    );
+    let fifties = archive.list("interval/50").await.unwrap();
+    assert_eq!(fifties, ["interval/50/plan", "interval/500/plan"]);
+    assert!(archive.list("nothing").await.unwrap().is_empty());
+}
+
+/// No name reaches outside, on any call that takes one.
+pub async fn names_that_leave_the_archive_are_refused<A: Archive>(archive: A) {
+    for name in [
+        "",
+        "/",
+        "/etc/passwd",
+        "../up",
+        "a/../../b",
+        "a//b",
+        "a/",
+        ".",
+        "a/./b",
+        "a\0b",
+        "a\\b",
+    ] {
+        let refused = archive.put(name, b"x").await;
+        assert!(
+            matches!(refused, Err(ArchiveError::Refused(_))),
+            "put {name:?}: {refused:?}"
+        );
+        let refused = archive.get(name).await;
+        assert!(
+            matches!(refused, Err(ArchiveError::Refused(_))),
+            "get {name:?}: {refused:?}"
+        );
+    }
+    assert!(archive.list("").await.unwrap().is_empty());
+}

@@ -1,0 +1,1 @@
+//! Real servers as children of a test, on free loopback ports, gone when the test ends.

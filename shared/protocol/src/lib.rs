@@ -2,9 +2,39 @@
 //!
 //! Owns: everything that could be argued about with a miner (PROTOCOL.md §1–§14).
 //! Never does: I/O, clocks, unseeded randomness, async.
-//! Start reading at [`profile`] for the numbers, then [`screen`], [`arbitration`], [`decision`].
+//! Start reading at [`profile`] for the numbers, then [`arbitration`], [`checks`], [`decision`].
+//!
+//! ```
+//! use nexis_protocol::{BlockNumber, calendar::Calendar, profile::Profile};
+//!
+//! let calendar = Calendar::of(&Profile::by_name("readme")?);
+//! let newest = calendar.newest_eligible(BlockNumber::new(152));
+//! assert_eq!(newest.map(|interval| interval.get()), Some(100));
+//! # Ok::<(), nexis_protocol::profile::ProfileError>(())
+//! ```
 
+pub mod arbitration;
+pub mod auth;
+pub mod calendar;
+pub mod checks;
+pub mod claim;
+pub mod clip;
+pub mod cpython_random;
+pub mod credentials;
+pub mod decision;
 pub mod ids;
+pub mod profile;
+pub mod prune;
+pub mod pyjson;
+pub mod reason;
+pub mod record_info;
+pub mod sampling;
+pub mod score;
+pub mod source;
+pub mod text;
+pub mod uri;
+pub mod vision;
+pub mod weights;
 
 pub use ids::{
     BlockNumber, Digest, Hotkey, IdError, IntervalId, JobId, LeaderEpoch, Netuid, Uid, WeightEpoch,

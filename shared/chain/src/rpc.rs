@@ -1,0 +1,562 @@
+//! One JSON-RPC connection at a time, out of several endpoints: health, fail-over, deadlines.
+//!
+//! A request goes to the active endpoint. When that one is away, silent, behind or limits us, the
+//! next one is tried, best first; each keeps a back-off of its own. Only requests that are safe to
+//! repeat are repeated: a submission is sent once, and an unclear ending is the caller's to resolve.
+
+use crate::endpoint::{Endpoint, FINNEY_GENESIS, GenesisRule};
+use crate::error::{POOL_MARK, TIMEOUT_MARK};
+use jsonrpsee::core::client::{Client, ClientT as _};
+use jsonrpsee::ws_client::{PingConfig, WsClientBuilder};
+use serde_json::value::RawValue;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use subxt_rpcs::client::{RawRpcFuture, RawRpcSubscription, RpcClientT};
+use subxt_rpcs::{Error as RpcError, UserError};
+use tokio::time::{Instant, sleep, timeout};
+
+/// Storage key of `Timestamp.Now`: twox128 of both names.
+const TIMESTAMP_NOW: &str = "0xf0c365c3cf59d671eb72da0e7a4113c49f1f0515f462cdcf84e0f1d6045dfcbb";
+/// First wait after a fault; doubles up to [`BACKOFF_MAX`], each time shortened or lengthened at
+/// random by up to half.
+const BACKOFF_MIN: Duration = Duration::from_millis(500);
+/// Longest wait between two tries of one endpoint.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// First wait after a gateway said "too many requests". It answers the handshake with Retry-After,
+/// which the WebSocket library does not hand on: this is longer than what the public gateways ask.
+const BACKOFF_LIMITED: Duration = Duration::from_secs(30);
+/// Largest answer taken: metadata is 0.4 MB and a full metagraph below 2 MB, in hex.
+const MAX_ANSWER_BYTES: u32 = 32 * 1024 * 1024;
+
+/// How the pool treats its endpoints.
+#[derive(Debug, Clone)]
+pub struct PoolOptions {
+    /// Deadline of one request at one endpoint.
+    pub request_timeout: Duration,
+    /// Deadline of connecting to one endpoint, with the checks made then.
+    pub connect_timeout: Duration,
+    /// How often a WebSocket ping is sent.
+    pub ping_interval: Duration,
+    /// Silence (not even a pong) after which a connection counts as dead.
+    pub inactive_limit: Duration,
+    /// Age of the best block from which an endpoint counts as behind, when there is another one.
+    pub max_block_age: Duration,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self {
+            request_timeout: Duration::from_secs(20),
+            connect_timeout: Duration::from_secs(15),
+            ping_interval: Duration::from_secs(10),
+            inactive_limit: Duration::from_secs(30),
+            max_block_age: Duration::from_secs(120),
+        }
+    }
+}
+
+/// What is known about one endpoint.
+#[derive(Debug, Clone)]
+pub struct EndpointHealth {
+    /// Its address, without keys.
+    pub endpoint: String,
+    /// Whether requests go to it now.
+    pub active: bool,
+    /// Faults since its last good answer.
+    pub failures: u32,
+    /// How long it is left alone, when it is.
+    pub retry_in: Option<Duration>,
+    /// Its last fault, in words.
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    failures: u32,
+    retry_at: Option<Instant>,
+    last_error: Option<String>,
+    limited: bool,
+}
+
+struct Active {
+    index: usize,
+    generation: u64,
+    client: Arc<Client>,
+}
+
+impl Clone for Active {
+    fn clone(&self) -> Self {
+        Self {
+            index: self.index,
+            generation: self.generation,
+            client: Arc::clone(&self.client),
+        }
+    }
+}
+
+/// Several endpoints behind one client.
+pub struct EndpointPool {
+    endpoints: Vec<Endpoint>,
+    rule: GenesisRule,
+    options: PoolOptions,
+    slots: Mutex<Vec<Slot>>,
+    active: tokio::sync::Mutex<(u64, Option<Active>)>,
+    genesis: Mutex<Option<String>>,
+}
+
+/// A fault that makes us turn to another endpoint.
+enum Fault {
+    Away(String),
+    Limited(String),
+    WrongChain { found: String, expected: String },
+}
+
+impl Fault {
+    fn words(&self) -> String {
+        match self {
+            Self::Away(text) => text.clone(),
+            Self::Limited(text) => format!("limits our requests: {text}"),
+            Self::WrongChain { found, expected } => {
+                format!("wrong chain: genesis {found}, expected {expected}")
+            }
+        }
+    }
+}
+
+impl EndpointPool {
+    /// Over these endpoints, best first. Nothing is connected yet.
+    pub fn new(endpoints: Vec<Endpoint>, rule: GenesisRule, options: PoolOptions) -> Self {
+        for endpoint in endpoints.iter().filter(|e| e.is_exposed()) {
+            tracing::warn!(%endpoint, "clear text to another machine: answers can be forged on the way");
+        }
+        let slots = endpoints.iter().map(|_| Slot::default()).collect();
+        Self {
+            endpoints,
+            rule,
+            options,
+            slots: Mutex::new(slots),
+            active: tokio::sync::Mutex::new((0, None)),
+            genesis: Mutex::new(None),
+        }
+    }
+
+    /// Genesis hash of the chain, once an endpoint was reached.
+    pub fn genesis(&self) -> Option<String> {
+        self.genesis
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// What is known about the endpoints, best first.
+    pub async fn health(&self) -> Vec<EndpointHealth> {
+        let active = self.active.lock().await.1.as_ref().map(|a| a.index);
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        self.endpoints
+            .iter()
+            .zip(slots.iter())
+            .enumerate()
+            .map(|(index, (endpoint, slot))| EndpointHealth {
+                endpoint: endpoint.to_string(),
+                active: active == Some(index),
+                failures: slot.failures,
+                retry_in: slot.retry_at.and_then(|at| at.checked_duration_since(now)),
+                last_error: slot.last_error.clone(),
+            })
+            .collect()
+    }
+
+    /// Why every endpoint was refused for serving another chain, when that is so:
+    /// (endpoint, expected, found) of the first. Waiting does not help then.
+    pub fn refused_chain(&self) -> Option<String> {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = slots.iter().all(|s| {
+            s.last_error
+                .as_deref()
+                .is_some_and(|e| e.starts_with("wrong chain"))
+        });
+        all.then(|| {
+            slots
+                .first()
+                .and_then(|s| s.last_error.clone())
+                .unwrap_or_default()
+        })
+    }
+
+    /// Leaves the active endpoint because it brings nothing new, for example no blocks.
+    pub async fn abandon_active(&self, why: &str) {
+        let mut guard = self.active.lock().await;
+        if let Some(active) = guard.1.take() {
+            self.note_fault(active.index, &Fault::Away(why.to_owned()));
+        }
+    }
+
+    fn note_good(&self, index: usize) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get_mut(index)
+            && slot.failures > 0
+        {
+            *slot = Slot::default();
+        }
+    }
+
+    fn note_fault(&self, index: usize, fault: &Fault) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(slot) = slots.get_mut(index) else {
+            return;
+        };
+        slot.failures = slot.failures.saturating_add(1);
+        slot.limited = matches!(fault, Fault::Limited(_));
+        let (first, most) = match fault {
+            Fault::Limited(_) => (BACKOFF_LIMITED, BACKOFF_MAX * 5),
+            Fault::WrongChain { .. } => (BACKOFF_MAX, BACKOFF_MAX * 10),
+            Fault::Away(_) => (BACKOFF_MIN, BACKOFF_MAX),
+        };
+        let wait = backoff(first, most, slot.failures, rand::random_range(0.5..1.5));
+        slot.retry_at = Some(Instant::now() + wait);
+        slot.last_error = Some(fault.words());
+        let endpoint = self
+            .endpoints
+            .get(index)
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        tracing::warn!(endpoint, error = %fault.words(), failures = slot.failures, ?wait, "chain endpoint fails");
+    }
+
+    async fn drop_active(&self, generation: u64, fault: &Fault) {
+        let mut guard = self.active.lock().await;
+        if guard.1.as_ref().is_some_and(|a| a.generation == generation)
+            && let Some(active) = guard.1.take()
+        {
+            self.note_fault(active.index, fault);
+        }
+    }
+
+    /// The connection in use, made when there is none. Waits for an endpoint's back-off to end, but
+    /// not past `deadline`.
+    async fn connection(&self, deadline: Instant) -> Result<Active, RpcError> {
+        let mut guard = self.active.lock().await;
+        if let Some(active) = &guard.1 {
+            if active.client.is_connected() {
+                return Ok(active.clone());
+            }
+            let index = active.index;
+            guard.1 = None;
+            self.note_fault(index, &Fault::Away("the connection was lost".into()));
+        }
+        loop {
+            if let Some(found) = self.best_candidate().await {
+                guard.0 += 1;
+                let active = Active {
+                    generation: guard.0,
+                    ..found
+                };
+                let endpoint = &self.endpoints[active.index];
+                tracing::info!(%endpoint, "connected to the chain");
+                guard.1 = Some(active.clone());
+                return Ok(active);
+            }
+            let Some(next) = self.soonest_retry() else {
+                return Err(self.all_away());
+            };
+            if next >= deadline || self.refused_chain().is_some() {
+                return Err(self.all_away());
+            }
+            tokio::time::sleep_until(next).await;
+        }
+    }
+
+    /// Connects to the first endpoint that is reachable, on our chain and not behind; when all are
+    /// behind, to the one that is least so.
+    async fn best_candidate(&self) -> Option<Active> {
+        let mut behind: Option<(Duration, Active)> = None;
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            let waiting = {
+                let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+                slots[index].retry_at.is_some_and(|at| at > Instant::now())
+            };
+            if waiting {
+                continue;
+            }
+            match timeout(self.options.connect_timeout, self.open(endpoint)).await {
+                Ok(Ok((client, age))) => {
+                    let active = Active {
+                        index,
+                        generation: 0,
+                        client: Arc::new(client),
+                    };
+                    if age <= self.options.max_block_age || self.endpoints.len() == 1 {
+                        return Some(active);
+                    }
+                    tracing::warn!(%endpoint, ?age, "endpoint is behind, looking for a better one");
+                    if behind.as_ref().is_none_or(|(other, _)| age < *other) {
+                        behind = Some((age, active));
+                    }
+                }
+                Ok(Err(fault)) => self.note_fault(index, &fault),
+                Err(_) => self.note_fault(
+                    index,
+                    &Fault::Away(format!(
+                        "connecting: {TIMEOUT_MARK} {:?}",
+                        self.options.connect_timeout
+                    )),
+                ),
+            }
+        }
+        behind.map(|(_, active)| active)
+    }
+
+    async fn open(&self, endpoint: &Endpoint) -> Result<(Client, Duration), Fault> {
+        let ping = PingConfig::new()
+            .ping_interval(self.options.ping_interval)
+            .inactive_limit(self.options.inactive_limit)
+            .max_failures(1);
+        let client = WsClientBuilder::default()
+            .request_timeout(self.options.request_timeout)
+            .connection_timeout(self.options.connect_timeout)
+            .max_response_size(MAX_ANSWER_BYTES)
+            .max_buffer_capacity_per_subscription(4096)
+            .enable_ws_ping(ping)
+            .build(endpoint.as_str())
+            .await
+            .map_err(|e| handshake_fault(&e.to_string()))?;
+        self.check_genesis(&client).await?;
+        let age = block_age(&client).await;
+        Ok((client, age))
+    }
+
+    async fn check_genesis(&self, client: &Client) -> Result<(), Fault> {
+        let found: String = client
+            .request("chain_getBlockHash", jsonrpsee::rpc_params![0u32])
+            .await
+            .map_err(|e| fault_of(&e))?;
+        let mut known = self.genesis.lock().unwrap_or_else(PoisonError::into_inner);
+        let expected = match (&self.rule, known.as_ref()) {
+            (GenesisRule::Finney, _) => Some(FINNEY_GENESIS.to_owned()),
+            (GenesisRule::Exactly(hash), _) => Some(hash.to_lowercase()),
+            (GenesisRule::Any, known) => known.cloned(),
+        };
+        match expected {
+            Some(expected) if expected != found.to_lowercase() => {
+                Err(Fault::WrongChain { found, expected })
+            }
+            _ => {
+                *known = Some(found.to_lowercase());
+                Ok(())
+            }
+        }
+    }
+
+    fn soonest_retry(&self) -> Option<Instant> {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.iter().filter_map(|s| s.retry_at).min()
+    }
+
+    fn all_away(&self) -> RpcError {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let limited = !slots.is_empty() && slots.iter().all(|s| s.limited);
+        let each: Vec<String> = self
+            .endpoints
+            .iter()
+            .zip(slots.iter())
+            .map(|(e, s)| format!("{e}: {}", s.last_error.as_deref().unwrap_or("not tried")))
+            .collect();
+        let code = if limited { " (-32004)" } else { "" };
+        RpcError::Client(format!("{POOL_MARK}: {}{code}", each.join("; ")).into())
+    }
+
+    /// Sorts what a request brought. `Err(Some)`: turn to another endpoint.
+    async fn settle<T>(
+        &self,
+        active: &Active,
+        answer: Result<Result<T, RpcError>, tokio::time::error::Elapsed>,
+    ) -> Result<T, (RpcError, bool)> {
+        match answer {
+            Ok(Ok(value)) => {
+                self.note_good(active.index);
+                Ok(value)
+            }
+            Ok(Err(RpcError::User(user))) => {
+                let user = with_data(user);
+                if matches!(user.code, -32004 | -32005) {
+                    let fault = Fault::Limited(user.message.clone());
+                    self.drop_active(active.generation, &fault).await;
+                    return Err((RpcError::User(user), true));
+                }
+                self.note_good(active.index);
+                Err((RpcError::User(user), false))
+            }
+            Ok(Err(other)) => {
+                self.drop_active(active.generation, &Fault::Away(other.to_string()))
+                    .await;
+                Err((other, true))
+            }
+            Err(_) => {
+                let words = format!("{TIMEOUT_MARK} {:?}", self.options.request_timeout);
+                self.drop_active(active.generation, &Fault::Away(words.clone()))
+                    .await;
+                Err((RpcError::Client(words.into()), true))
+            }
+        }
+    }
+
+    /// Total time for one request over all the endpoints.
+    fn budget(&self) -> Duration {
+        self.options.request_timeout + self.options.connect_timeout
+    }
+}
+
+impl RpcClientT for EndpointPool {
+    fn request_raw<'a>(
+        &'a self,
+        method: &'a str,
+        params: Option<Box<RawValue>>,
+    ) -> RawRpcFuture<'a, Box<RawValue>> {
+        Box::pin(async move {
+            let deadline = Instant::now() + self.budget();
+            let once = method.starts_with("author_submit");
+            let mut tries = 0;
+            loop {
+                tries += 1;
+                let active = self.connection(deadline).await?;
+                let answer = timeout(
+                    self.options.request_timeout,
+                    RpcClientT::request_raw(&*active.client, method, params.clone()),
+                )
+                .await;
+                match self.settle(&active, answer).await {
+                    Ok(value) => return Ok(value),
+                    Err((error, another)) => {
+                        let last = once || !another || tries > self.endpoints.len();
+                        if last || Instant::now() >= deadline {
+                            return Err(error);
+                        }
+                        sleep(Duration::from_millis(rand::random_range(10..60))).await;
+                    }
+                }
+            }
+        })
+    }
+
+    fn subscribe_raw<'a>(
+        &'a self,
+        sub: &'a str,
+        params: Option<Box<RawValue>>,
+        unsub: &'a str,
+    ) -> RawRpcFuture<'a, RawRpcSubscription> {
+        Box::pin(async move {
+            let active = self.connection(Instant::now() + self.budget()).await?;
+            let answer = timeout(
+                self.options.request_timeout,
+                RpcClientT::subscribe_raw(&*active.client, sub, params, unsub),
+            )
+            .await;
+            self.settle(&active, answer)
+                .await
+                .map_err(|(error, _)| error)
+        })
+    }
+}
+
+/// The node's words, with the data beside them: errors travel as text through subxt.
+fn with_data(user: UserError) -> UserError {
+    let Some(data) = &user.data else { return user };
+    let data_text =
+        serde_json::from_str::<String>(data.get()).unwrap_or_else(|_| data.get().into());
+    let short: String = data_text.chars().take(500).collect();
+    UserError {
+        message: format!("{}: {short}", user.message),
+        ..user
+    }
+}
+
+fn fault_of(error: &jsonrpsee::core::client::Error) -> Fault {
+    match error {
+        jsonrpsee::core::client::Error::Call(call) if matches!(call.code(), -32004 | -32005) => {
+            Fault::Limited(call.message().to_owned())
+        }
+        other => Fault::Away(other.to_string()),
+    }
+}
+
+fn handshake_fault(text: &str) -> Fault {
+    let limited = ["status code: 429", "status code: 403", "status code: 503"];
+    if limited.iter().any(|code| text.contains(code)) {
+        Fault::Limited(text.to_owned())
+    } else {
+        Fault::Away(text.to_owned())
+    }
+}
+
+/// Age of the endpoint's best block by its own timestamp. Zero when it does not say: then only
+/// silence counts against it.
+async fn block_age(client: &Client) -> Duration {
+    let answer: Result<Option<String>, _> = client
+        .request("state_getStorage", jsonrpsee::rpc_params![TIMESTAMP_NOW])
+        .await;
+    let bytes = answer
+        .ok()
+        .flatten()
+        .and_then(|text| hex::decode(text.trim_start_matches("0x")).ok());
+    let Some(millis) = bytes
+        .and_then(|b| <[u8; 8]>::try_from(b).ok())
+        .map(u64::from_le_bytes)
+    else {
+        return Duration::ZERO;
+    };
+    let block = UNIX_EPOCH.checked_add(Duration::from_millis(millis));
+    block
+        .and_then(|at| SystemTime::now().duration_since(at).ok())
+        .unwrap_or_default()
+}
+
+/// Waiting time after the n-th fault in a row: doubling, with jitter (a factor around 1).
+fn backoff(first: Duration, most: Duration, failures: u32, jitter: f64) -> Duration {
+    let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    doubled.min(most).mul_f64(jitter.clamp(0.5, 1.5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_limit() {
+        let wait = |n| backoff(BACKOFF_MIN, BACKOFF_MAX, n, 1.0);
+        assert_eq!(wait(1), Duration::from_millis(500));
+        assert_eq!(wait(2), Duration::from_secs(1));
+        assert_eq!(wait(5), Duration::from_secs(8));
+        assert_eq!(wait(100), BACKOFF_MAX);
+        assert_eq!(
+            backoff(BACKOFF_MIN, BACKOFF_MAX, 1, 9.0),
+            Duration::from_millis(750)
+        );
+    }
+
+    #[test]
+    fn a_gateway_that_says_429_is_left_alone_for_longer() {
+        assert!(matches!(
+            handshake_fault("Connection rejected with status code: 429"),
+            Fault::Limited(_)
+        ));
+        assert!(matches!(
+            handshake_fault("Connection refused"),
+            Fault::Away(_)
+        ));
+    }
+
+    #[test]
+    fn the_data_of_a_refusal_survives_in_its_text() {
+        let data = RawValue::from_string("\"Custom error: 6\"".to_owned()).unwrap();
+        let user = UserError {
+            code: 1010,
+            message: "Invalid Transaction".into(),
+            data: Some(data),
+        };
+        assert_eq!(
+            with_data(user).to_string(),
+            "Invalid Transaction: Custom error: 6 (1010)"
+        );
+    }
+}

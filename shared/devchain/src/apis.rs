@@ -1,0 +1,336 @@
+//! Runtime API calls, answered from storage and encoded by the metadata.
+
+use crate::chain::{Chain, Refusal};
+use crate::pallets::commitments;
+use crate::pallets::subnet::{self, MAX_UIDS, Neuron};
+use crate::runtime::{Field, Runtime};
+use crate::state::State;
+use parity_scale_codec::{Compact, Decode, Encode as _};
+use scale_value::Value;
+
+/// Why a runtime API call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error("Exported method {0} is not found")]
+    NoMethod(String),
+    #[error("the arguments of {0} cannot be decoded")]
+    Arguments(String),
+}
+
+/// Fields of the selective metagraph that every answer carries.
+const ALWAYS: &str = "netuid";
+
+/// Answers a call on the state of a block.
+pub(crate) fn call(
+    chain: &Chain,
+    state: &State<'_>,
+    method: &str,
+    arguments: &[u8],
+) -> Result<Vec<u8>, ApiError> {
+    let rt = state.rt;
+    let malformed = || ApiError::Arguments(method.to_owned());
+    let mut rest = arguments;
+    let answer = match method {
+        "Core_version" => rt.version_bytes.clone(),
+        "Metadata_metadata" => served(rt, 14).unwrap_or_default().encode(),
+        "Metadata_metadata_versions" => rt
+            .served
+            .iter()
+            .map(|(version, _)| *version)
+            .collect::<Vec<u32>>()
+            .encode(),
+        "Metadata_metadata_at_version" => {
+            let version = u32::decode(&mut rest).map_err(|_| malformed())?;
+            served(rt, version).encode()
+        }
+        "AccountNonceApi_account_nonce" => {
+            let who = <[u8; 32]>::decode(&mut rest).map_err(|_| malformed())?;
+            state.nonce(&who).encode()
+        }
+        "TaggedTransactionQueue_validate_transaction" => {
+            let bytes = rest.get(1..).ok_or_else(malformed)?;
+            let mut after = bytes;
+            let length = Compact::<u32>::decode(&mut after)
+                .map_err(|_| malformed())?
+                .0;
+            let prefix = bytes.len() - after.len();
+            let end = prefix + usize::try_from(length).map_err(|_| malformed())?;
+            validity(chain, bytes.get(..end).ok_or_else(malformed)?)
+        }
+        _ => named(chain, state, method, rest)?,
+    };
+    Ok(answer)
+}
+
+fn served(rt: &Runtime, version: u32) -> Option<Vec<u8>> {
+    rt.served
+        .iter()
+        .find(|(v, _)| *v == version)
+        .map(|(_, bytes)| bytes.clone())
+}
+
+/// SCALE of `Result<ValidTransaction, TransactionValidityError>`.
+fn validity(chain: &Chain, extrinsic: &[u8]) -> Vec<u8> {
+    let invalid = |what: &[u8]| [&[1, 0], what].concat();
+    match chain.validate(extrinsic) {
+        Ok((signed, _)) => {
+            let tag = |nonce: u32| (signed.signer, nonce).encode();
+            let requires: Vec<Vec<u8>> = signed.nonce.checked_sub(1).map(tag).into_iter().collect();
+            let longevity = signed
+                .era
+                .death(chain.best().header.number)
+                .unwrap_or(u64::MAX);
+            let mut bytes = vec![0];
+            (1_u64, requires, vec![tag(signed.nonce)], longevity, true).encode_to(&mut bytes);
+            bytes
+        }
+        Err(Refusal::Stale) => invalid(&[3]),
+        Err(Refusal::BadProof) => invalid(&[4]),
+        Err(Refusal::AncientBirthBlock) => invalid(&[5]),
+        Err(Refusal::Custom(code)) => invalid(&[7, code]),
+        Err(_) => invalid(&[0]),
+    }
+}
+
+fn named(
+    chain: &Chain,
+    state: &State<'_>,
+    method: &str,
+    arguments: &[u8],
+) -> Result<Vec<u8>, ApiError> {
+    let rt = state.rt;
+    let Some((_, output)) = rt.api(method) else {
+        return Err(ApiError::NoMethod(method.to_owned()));
+    };
+    let malformed = || ApiError::Arguments(method.to_owned());
+    let mut rest = arguments;
+    let mut out = Vec::new();
+    if method == "TransactionPaymentApi_query_info" {
+        rt.encode_struct(output, |_| None, &mut out);
+        return Ok(out);
+    }
+    let netuid = u16::decode(&mut rest).map_err(|_| malformed());
+    let (inner, optional) = rt.inside_option(output);
+    match method.rsplit_once("Api_").map(|(_, name)| name) {
+        Some("get_selective_metagraph") => {
+            let netuid = netuid?;
+            let wanted = Vec::<u16>::decode(&mut rest).map_err(|_| malformed())?;
+            if !exists(state, netuid) {
+                return Ok(vec![0]);
+            }
+            let fields = rt.fields(inner);
+            let asked = |name: &str| {
+                name == ALWAYS
+                    || fields
+                        .iter()
+                        .position(|(field, _)| field == name)
+                        .is_some_and(|at| {
+                            u16::try_from(at).is_ok_and(|index| wanted.contains(&index))
+                        })
+            };
+            let view = View::of(chain, state, netuid);
+            out.push(1);
+            rt.encode_struct(
+                inner,
+                |name| asked(name).then(|| view.field(name)).flatten(),
+                &mut out,
+            );
+        }
+        Some(
+            "get_metagraph"
+            | "get_subnet_state"
+            | "get_dynamic_info"
+            | "get_subnet_info"
+            | "get_subnet_hyperparams"
+            | "get_subnet_hyperparams_v2",
+        ) => {
+            let netuid = netuid?;
+            if !exists(state, netuid) {
+                return Ok(vec![0]);
+            }
+            let view = View::of(chain, state, netuid);
+            if optional {
+                out.push(1);
+            }
+            rt.encode_struct(inner, |name| view.field(name), &mut out);
+        }
+        Some("get_neurons_lite" | "get_neurons") => {
+            let netuid = netuid?;
+            let neurons = subnet::neurons(state, netuid);
+            let element = rt.inside_list(output).ok_or_else(malformed)?;
+            Compact(u32::try_from(neurons.len()).unwrap_or(u32::MAX)).encode_to(&mut out);
+            for neuron in &neurons {
+                encode_neuron(rt, element, netuid, neuron, &mut out);
+            }
+        }
+        Some("get_neuron_lite" | "get_neuron") => {
+            let netuid = netuid?;
+            let uid = u16::decode(&mut rest).map_err(|_| malformed())?;
+            match subnet::neurons(state, netuid).get(usize::from(uid)) {
+                None => out.push(0),
+                Some(neuron) => {
+                    out.push(1);
+                    encode_neuron(rt, inner, netuid, neuron, &mut out);
+                }
+            }
+        }
+        _ => return Err(ApiError::NoMethod(method.to_owned())),
+    }
+    Ok(out)
+}
+
+fn exists(state: &State<'_>, netuid: u16) -> bool {
+    state.subnet("NetworksAdded", &[&netuid.encode()])
+}
+
+fn encode_neuron(rt: &Runtime, ty: u32, netuid: u16, neuron: &Neuron, out: &mut Vec<u8>) {
+    let stake = Value::unnamed_composite([Value::unnamed_composite([
+        crate::state::account(&neuron.coldkey),
+        Value::u128(u128::from(neuron.stake)),
+    ])]);
+    let field = |name: &str| {
+        Some(match name {
+            "hotkey" => Field::Account(neuron.hotkey),
+            "coldkey" => Field::Account(neuron.coldkey),
+            "uid" => Field::Number(neuron.uid.into()),
+            "netuid" => Field::Number(netuid.into()),
+            "active" => Field::Flag(true),
+            "stake" => Field::Value(stake.clone()),
+            "last_update" => Field::Number(neuron.last_update),
+            "validator_permit" => Field::Flag(neuron.permit),
+            _ => return None,
+        })
+    };
+    rt.encode_struct(ty, field, out);
+}
+
+/// What the answers about a subnet are made of.
+struct View<'a> {
+    state: &'a State<'a>,
+    netuid: u16,
+    neurons: Vec<Neuron>,
+    commitments: Vec<([u8; 32], Vec<u8>)>,
+}
+
+impl<'a> View<'a> {
+    fn of(chain: &Chain, state: &'a State<'a>, netuid: u16) -> Self {
+        let neurons = subnet::neurons(state, netuid);
+        let commitments = commitments::all(state, &chain.store, netuid);
+        Self {
+            state,
+            netuid,
+            neurons,
+            commitments,
+        }
+    }
+
+    fn accounts(&self, of: impl Fn(&Neuron) -> [u8; 32]) -> Field {
+        Field::Accounts(self.neurons.iter().map(of).collect())
+    }
+
+    fn numbers(&self, of: impl Fn(&Neuron) -> u64) -> Field {
+        Field::Numbers(self.neurons.iter().map(of).collect())
+    }
+
+    fn flags(&self, of: impl Fn(&Neuron) -> bool) -> Field {
+        Field::Flags(self.neurons.iter().map(of).collect())
+    }
+
+    fn stored<T: Decode + Default + Into<u64>>(&self, entry: &str) -> Field {
+        let value: T = self.state.subnet(entry, &[&self.netuid.encode()]);
+        Field::Number(value.into())
+    }
+
+    fn stored_key(&self, entry: &str) -> Field {
+        Field::Account(self.state.subnet(entry, &[&self.netuid.encode()]))
+    }
+
+    /// A field by the name that the runtime gives it; `None`: it reads as zero.
+    fn field(&self, name: &str) -> Option<Field> {
+        Some(match name {
+            "netuid" => Field::Number(self.netuid.into()),
+            "name" | "subnet_name" | "symbol" | "token_symbol" => self.text("nexis"),
+            "owner_hotkey" => self.stored_key("SubnetOwnerHotkey"),
+            "owner_coldkey" | "owner" => self.stored_key("SubnetOwner"),
+            "block" => Field::Number(self.state.number),
+            "tempo" => self.stored::<u16>("Tempo"),
+            "last_step" => self.stored::<u64>("LastMechansimStepBlock"),
+            "blocks_since_last_step" => self.stored::<u64>("BlocksSinceLastStep"),
+            "network_registered_at" => self.stored::<u64>("NetworkRegisteredAt"),
+            "min_allowed_weights" => self.stored::<u16>("MinAllowedWeights"),
+            "max_weights_limit" => Field::Number(u16::MAX.into()),
+            "weights_version" => self.stored::<u64>("WeightsVersionKey"),
+            "weights_rate_limit" => self.stored::<u64>("WeightsSetRateLimit"),
+            "activity_cutoff" => self.stored::<u16>("ActivityCutoff"),
+            "max_validators" | "max_allowed_validators" => {
+                self.stored::<u16>("MaxAllowedValidators")
+            }
+            "num_uids" | "subnetwork_n" => self.stored::<u16>("SubnetworkN"),
+            "max_uids" | "max_allowed_uids" => Field::Number(MAX_UIDS.into()),
+            "immunity_period" => self.stored::<u16>("ImmunityPeriod"),
+            "rho" => self.stored::<u16>("Rho"),
+            "kappa" => self.stored::<u16>("Kappa"),
+            "commit_reveal_weights_enabled" => Field::Flag(
+                self.state
+                    .subnet("CommitRevealWeightsEnabled", &[&self.netuid.encode()]),
+            ),
+            "commit_reveal_period" => self.stored::<u64>("RevealPeriodEpochs"),
+            "registration_allowed" | "subnet_is_active" => Field::Flag(true),
+            "hotkeys" => self.accounts(|n| n.hotkey),
+            "coldkeys" => self.accounts(|n| n.coldkey),
+            "active" => self.flags(|_| true),
+            "validator_permit" => self.flags(|n| n.permit),
+            "last_update" => self.numbers(|n| n.last_update),
+            "block_at_registration" => self.numbers(|n| n.registered),
+            "alpha_stake" | "total_stake" => self.numbers(|n| n.stake),
+            "pruning_score" | "emission" | "dividends" | "incentives" | "consensus" | "trust"
+            | "rank" | "tao_stake" | "collateral_locked" | "collateral_min"
+            | "collateral_earned" => self.numbers(|_| 0),
+            "axons" => self.zeros("NeuronInfoLite", "axon_info")?,
+            "validators" => Field::Numbers(
+                self.neurons
+                    .iter()
+                    .filter(|n| n.permit)
+                    .map(|n| n.uid.into())
+                    .collect(),
+            ),
+            "commitments" => Field::Value(Value::unnamed_composite(self.commitments.iter().map(
+                |(hotkey, bytes)| {
+                    Value::unnamed_composite([
+                        crate::state::account(hotkey),
+                        Value::from_bytes(bytes),
+                    ])
+                },
+            ))),
+            _ => return None,
+        })
+    }
+
+    /// As many empty axons as there are neurons.
+    fn zeros(&self, _of: &str, _field: &str) -> Option<Field> {
+        let zero = |name: &'static str| (name, Value::u128(0));
+        let axon = || {
+            Value::named_composite(
+                [
+                    "block",
+                    "version",
+                    "ip",
+                    "port",
+                    "ip_type",
+                    "protocol",
+                    "placeholder1",
+                    "placeholder2",
+                ]
+                .map(zero),
+            )
+        };
+        Some(Field::Value(Value::unnamed_composite(
+            self.neurons.iter().map(|_| axon()),
+        )))
+    }
+
+    fn text(&self, text: &str) -> Field {
+        let letters = text.bytes().map(|b| Value::u128(u128::from(b)));
+        Field::Value(Value::unnamed_composite(letters))
+    }
+}

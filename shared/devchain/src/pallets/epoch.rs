@@ -1,0 +1,154 @@
+//! Epochs of a subnet: by state since spec 423, by block number before.
+
+use super::drand;
+use super::subnet;
+use super::weights::{self, StoredCommit, Submission};
+use crate::config::Permits;
+use crate::state::{State, account};
+use parity_scale_codec::{Decode, Encode as _};
+
+/// Without a step for so long an epoch is forced.
+const LONGEST_PAUSE: u64 = 50_400;
+
+fn stateful(state: &State<'_>) -> bool {
+    state.rt.has("SubtensorModule", "SubnetEpochIndex")
+}
+
+fn should_run(state: &State<'_>, netuid: u16) -> bool {
+    let id = netuid.encode();
+    let tempo: u16 = state.subnet("Tempo", &[&id]);
+    if tempo == 0 {
+        return false;
+    }
+    let block = state.number;
+    if !stateful(state) {
+        return (block + u64::from(netuid) + 1).is_multiple_of(u64::from(tempo) + 1);
+    }
+    let pending: u64 = state.subnet("PendingEpochAt", &[&id]);
+    let paused: u64 = state.subnet("BlocksSinceLastStep", &[&id]);
+    let last: u64 = state.subnet("LastEpochBlock", &[&id]);
+    (pending > 0 && block >= pending)
+        || paused > LONGEST_PAUSE
+        || block.saturating_sub(last) >= u64::from(tempo)
+}
+
+/// The subnet's epoch, counting one that begins in this very block.
+pub(crate) fn index(state: &State<'_>, netuid: u16) -> u64 {
+    let id = netuid.encode();
+    if stateful(state) {
+        let stored: u64 = state.subnet("SubnetEpochIndex", &[&id]);
+        return stored + u64::from(should_run(state, netuid));
+    }
+    let tempo: u16 = state.subnet("Tempo", &[&id]);
+    (state.number + u64::from(netuid) + 1) / (u64::from(tempo) + 1)
+}
+
+/// What happens to a subnet at the start of a block: reveals first, then the epoch if it is time.
+pub(crate) fn on_block(state: &mut State<'_>, netuid: u16, permits: Permits) {
+    reveal(state, netuid);
+    let id = netuid.encode();
+    let block = state.number;
+    if !should_run(state, netuid) {
+        let paused: u64 = state.subnet("BlocksSinceLastStep", &[&id]);
+        state.put_subnet("BlocksSinceLastStep", &[&id], &(paused + 1));
+        return;
+    }
+    let epochs: u64 = state.subnet("SubnetEpochIndex", &[&id]);
+    state.put_subnet("SubnetEpochIndex", &[&id], &(epochs + 1));
+    state.put_subnet("LastEpochBlock", &[&id], &block);
+    state.put_subnet("PendingEpochAt", &[&id], &0_u64);
+    state.put_subnet("BlocksSinceLastStep", &[&id], &0_u64);
+    state.put_subnet("LastMechansimStepBlock", &[&id], &block);
+    if let Permits::LargestStake(most) = permits {
+        subnet::grant_permits(state, netuid, most);
+    }
+}
+
+/// Reveals the commits whose epoch has come, drops those whose epoch is over. A commit whose pulse is missing is
+/// tried again at each block of its epoch; every other failure drops it, without an event (CHAIN.md §2.D).
+fn reveal(state: &mut State<'_>, netuid: u16) {
+    let id = netuid.encode();
+    let period: u64 = state.subnet("RevealPeriodEpochs", &[&id]);
+    let mechanisms: u8 = state
+        .get("SubtensorModule", "MechanismCountCurrent", &[&id])
+        .unwrap_or(1);
+    let Some(due) = index(state, netuid).checked_sub(period) else {
+        return;
+    };
+    for mecid in 0..mechanisms.max(1) {
+        let storage = weights::storage_index(netuid, mecid).encode();
+        if let Some(over) = due.checked_sub(1) {
+            let key = state.rt.key(
+                "SubtensorModule",
+                "TimelockedWeightCommits",
+                &[&storage, &over.encode()],
+            );
+            if state.raw(&key).is_some() {
+                tracing::debug!(
+                    netuid,
+                    mecid,
+                    epoch = over,
+                    "commits dropped: their epoch is over"
+                );
+                state.write(key, None);
+            }
+        }
+        let epoch = due.encode();
+        let parts: [&[u8]; 2] = [&storage, &epoch];
+        let commits: Vec<StoredCommit> = state.subnet("TimelockedWeightCommits", &parts);
+        if commits.is_empty() {
+            continue;
+        }
+        let mut waiting = Vec::new();
+        for commit in commits {
+            let Some(signature) = drand::signature(state, commit.3) else {
+                waiting.push(commit);
+                continue;
+            };
+            let (who, _, ciphertext, round) = commit;
+            match open(&ciphertext, &signature, &who) {
+                Some((uids, values, version_key)) => {
+                    let submission = Submission {
+                        netuid,
+                        mecid,
+                        uids,
+                        values,
+                        version_key,
+                    };
+                    let index = weights::storage_index(netuid, mecid);
+                    let outcome = state.transaction(|s| {
+                        weights::set(s, &who, &submission, false)?;
+                        let fields = vec![subnet::number(index), account(&who)];
+                        s.deposit("SubtensorModule", "TimelockedWeightsRevealed", fields);
+                        Ok(())
+                    });
+                    if let Err(error) = outcome {
+                        tracing::debug!(?error, round, "a revealed commit was refused");
+                    }
+                }
+                None => tracing::debug!(round, "a commit could not be opened"),
+            }
+        }
+        if waiting.is_empty() {
+            state.remove("SubtensorModule", "TimelockedWeightCommits", &parts);
+        } else {
+            state.put_subnet("TimelockedWeightCommits", &parts, &waiting);
+        }
+    }
+}
+
+/// What a commit hides: (hotkey, uids, values, version key).
+type Payload = (Vec<u8>, Vec<u16>, Vec<u16>, u64);
+type Weights = (Vec<u16>, Vec<u16>, u64);
+
+/// Opens a commit: the payload with the committer's hotkey, or the older one without any.
+fn open(ciphertext: &[u8], signature: &[u8], who: &[u8; 32]) -> Option<Weights> {
+    let plain = drand::decrypt(ciphertext, signature)?;
+    let mut rest = plain.as_slice();
+    if let Ok((hotkey, uids, values, version_key)) = Payload::decode(&mut rest)
+        && rest.is_empty()
+    {
+        return (hotkey == who).then_some((uids, values, version_key));
+    }
+    Weights::decode(&mut plain.as_slice()).ok()
+}

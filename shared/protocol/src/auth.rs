@@ -9,8 +9,8 @@ pub struct SignedRequest<'a> {
     pub path: &'a str,
     /// Hex SHA-256 of the body.
     pub body_sha256: &'a str,
-    /// Seconds since the epoch.
-    pub timestamp: i64,
+    /// Seconds since the epoch; wide, because foreign requests may say anything that is an integer.
+    pub timestamp: i128,
     /// Drawn once per request.
     pub nonce: &'a str,
 }

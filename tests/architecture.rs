@@ -192,10 +192,19 @@ impl Graph {
     }
 }
 
+/// Folder-like name of one of our packages; the command line's package is plain `nexis`.
+fn short_name(package: &str) -> &str {
+    if package == "nexis" {
+        "cli"
+    } else {
+        package.strip_prefix("nexis-").unwrap_or(package)
+    }
+}
+
 fn edge_faults(graph: &Graph, allowed: &[(&str, &[&str])]) -> Vec<String> {
     let mut faults = Vec::new();
     for package in &graph.ours {
-        let short = package.strip_prefix("nexis-").unwrap_or(package);
+        let short = short_name(package);
         let Some((_, may)) = allowed.iter().find(|(name, _)| *name == short) else {
             faults.push(format!("{package} has no line in EDGES"));
             continue;
@@ -204,7 +213,7 @@ fn edge_faults(graph: &Graph, allowed: &[(&str, &[&str])]) -> Vec<String> {
             .uses(package)
             .filter(|used| graph.ours.contains(*used))
         {
-            let used = used.strip_prefix("nexis-").unwrap_or(used);
+            let used = short_name(used);
             let testkit_use = short == "testkit" || short == "e2e";
             if !may.contains(&used) || (TOPS.contains(&used) && !testkit_use) {
                 faults.push(format!("{short} may not use {used}"));
@@ -243,9 +252,9 @@ fn file_faults(path: &Path, text: &str) -> Vec<String> {
         .iter()
         .map(|part| part.to_string_lossy().into_owned())
         .collect();
-    let is_test = parts
-        .iter()
-        .any(|part| part == "tests" || part == "tests.rs" || part == "benches");
+    let is_test = parts.iter().any(|part| {
+        part == "tests" || part == "conformance" || part == "tests.rs" || part == "benches"
+    });
     let lines = lines_without_tests(text);
     if !is_test && lines > FILE_LINES {
         faults.push(format!(

@@ -2,6 +2,10 @@
 //!
 //! Each law is a function of its own, so that a failure names the law; `run_all` runs them one after
 //! another, each on a fresh instance.
+#![expect(
+    clippy::unwrap_used,
+    reason = "the laws are tests that adapters call: a failure is a panic"
+)]
 
 pub mod archive;
 pub mod board;
@@ -18,7 +22,7 @@ const QUIET: Duration = Duration::from_millis(300);
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(SOON, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited {SOON:?} in vain for {what}"),
+        Err(_elapsed) => panic!("waited {SOON:?} in vain for {what}"),
     }
 }
 

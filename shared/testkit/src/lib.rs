@@ -1,1 +1,18 @@
-//! Real servers as children of a test, on free loopback ports, gone when the test ends.
+//! What tests stand on: real servers as children on free loopback ports with throw-away folders, and
+//! waiting for a state instead of a time.
+//!
+//! Owns: starting, stopping, killing and pausing those servers, so that none outlives its test.
+//! Never does: skip. A server program that is not installed is a panic that says which package has it.
+//! Start reading at [`Redis`], the simplest server.
+
+mod child;
+mod eventually;
+mod rabbit;
+mod redis;
+mod weed;
+
+pub use child::{free_port, free_port_with_grpc};
+pub use eventually::eventually;
+pub use rabbit::RabbitMq;
+pub use redis::Redis;
+pub use weed::Weed;

@@ -92,12 +92,11 @@ impl WeightComputer {
             } else {
                 0.0
             };
-            match at.get(result.hotkey.as_str()) {
-                Some(known) => totals[*known].1 += score,
-                None => {
-                    at.insert(&result.hotkey, totals.len());
-                    totals.push((result.hotkey.clone(), score));
-                }
+            if let Some(known) = at.get(result.hotkey.as_str()) {
+                totals[*known].1 += score;
+            } else {
+                at.insert(&result.hotkey, totals.len());
+                totals.push((result.hotkey.clone(), score));
             }
         }
         self.weights(&totals)

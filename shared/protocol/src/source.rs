@@ -304,15 +304,12 @@ fn unquote(text: &str) -> String {
             .get(at + 1..at + 3)
             .filter(|_| byte == b'%')
             .and_then(hex_byte);
-        match escaped {
-            Some(value) => {
-                plain.push(value);
-                at += 3;
-            }
-            None => {
-                plain.push(if byte == b'+' { b' ' } else { byte });
-                at += 1;
-            }
+        if let Some(value) = escaped {
+            plain.push(value);
+            at += 3;
+        } else {
+            plain.push(if byte == b'+' { b' ' } else { byte });
+            at += 1;
         }
     }
     String::from_utf8_lossy(&plain).into_owned()

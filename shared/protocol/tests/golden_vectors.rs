@@ -1,6 +1,12 @@
 //! Every golden vector of this crate's rules, for both profiles. A vector file that no test reads fails
 //! `every_vector_file_has_a_reader`.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a golden file that cannot be read must stop the test, also in its helper functions"
+)]
+#![expect(clippy::float_cmp, reason = "parity is to the last bit")]
+
 use nexis_protocol::auth::SignedRequest;
 use nexis_protocol::calendar::Calendar;
 use nexis_protocol::checks::hard_checks;

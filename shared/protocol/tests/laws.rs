@@ -1,5 +1,10 @@
 //! Laws of the rules, over made-up data (HOUSE §3.7).
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "made-up data is valid, also in helper functions"
+)]
+
 use nexis_protocol::arbitration::{Arbitrated, Submission, arbitrate, first_conflict};
 use nexis_protocol::calendar::Calendar;
 use nexis_protocol::claim::{Claims, RowFacts};
@@ -200,7 +205,7 @@ proptest! {
     fn a_raising_submission_never_touches_another_miner(miners in miners(0..4), at in 0usize..7) {
         let alone = run(&miners, &RecordIndex::default());
         let mut with = miners.clone();
-        let rows: Vec<Row> = (0..60).map(|n| (n as u8 % 4, n * 10)).chain([(9, 0)]).collect();
+        let rows: Vec<Row> = (0..60).map(|n| (u8::try_from(n % 4).unwrap(), n * 10)).chain([(9, 0)]).collect();
         let poison = Miner { hotkey: "a".into(), submitted_at: -1.0, claims: claims(&rows) };
         let at = at.min(with.len());
         with.insert(at, poison);
@@ -258,7 +263,7 @@ proptest! {
         let profile = Profile::default();
         let drawn = sampling::select_miners(&hotkeys, |_| false, "s", &profile);
         let n = hotkeys.len();
-        prop_assert_eq!(drawn.len(), n.div_ceil(2).max(2).min(35).min(n));
+        prop_assert_eq!(drawn.len(), n.div_ceil(2).clamp(2, 35).min(n));
         hotkeys.sort();
         prop_assert_eq!(drawn, sampling::select_miners(&hotkeys, |_| false, "s", &profile));
     }

@@ -1,1 +1,17 @@
-//! Under construction.
+//! The scheduler: everything between a new block and weights on the chain that is not a worker's job.
+//!
+//! Owns: rounds (open, barrier, clip stage, decisions), the ledger of decisions in the archive, submissions.
+//! Never does: look at a miner's bytes. Start reading at [`Scheduler::run`], then [`drive`]; all that is
+//! decided rather than performed is in [`reduce`], which is pure.
+
+mod drive;
+mod event;
+mod lead;
+pub mod ledger;
+mod open;
+pub mod reduce;
+mod submit;
+
+pub use drive::{Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts};
+pub use event::{Event, Observer};
+pub use submit::{SubmissionRecord, SubmissionState};

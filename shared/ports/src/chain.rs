@@ -105,6 +105,13 @@ pub enum SubmitOutcome {
     },
 }
 
+impl SubmitOutcome {
+    /// Whether the weights, or the commit to them, are on the chain.
+    pub const fn is_success(&self) -> bool {
+        matches!(self, Self::Verified { .. } | Self::Committed { .. })
+    }
+}
+
 /// A chain port's failure.
 #[derive(Debug, thiserror::Error)]
 pub enum ChainError {

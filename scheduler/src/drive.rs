@@ -1,0 +1,511 @@
+//! The loop: look where each round stands, do the next thing, stop at the first failure, look again at the
+//! next block or hint. Nothing is remembered between two looks but when jobs were last published.
+
+use crate::event::{Event, Observer};
+use crate::lead::Lead;
+use crate::ledger::{self, LedgerError};
+use crate::{open, reduce, submit};
+use nexis_ports::{
+    Archive, ArchiveError, Board, BoardError, Bucket, BucketAccess, Chain, ChainError, FaultClass,
+    Message, Queue, QueueError, Route, Stage, Tally,
+};
+use nexis_protocol::calendar::Calendar;
+use nexis_protocol::{BlockNumber, IntervalId, JobId, LeaderEpoch, Netuid};
+use nexis_wire::{ClipPlan, ClipReport, JobRules, MinerReport, RoundPlan, Wire, WireError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The outside of a scheduler.
+#[derive(Clone)]
+pub struct SchedulerPorts {
+    /// Where jobs go.
+    pub queue: Arc<dyn Queue>,
+    /// Where progress is.
+    pub board: Arc<dyn Board>,
+    /// Blocks, roster, weights.
+    pub chain: Arc<dyn Chain>,
+    /// Evidence and decisions.
+    pub archive: Arc<dyn Archive>,
+    /// The record-info bucket.
+    pub bucket: Arc<dyn Bucket>,
+}
+
+/// Settings of a scheduler.
+#[derive(Clone)]
+pub struct SchedulerOptions {
+    /// Name in the campaign for leadership; unique per process.
+    pub name: String,
+    /// Rules that go into every job.
+    pub rules: JobRules,
+    /// Where the global overlap index is, and its key; `None`: an empty index.
+    pub record_info: Option<(BucketAccess, String)>,
+    /// Hotkeys that the operator leaves out.
+    pub exclude: BTreeSet<String>,
+    /// Blocks after opening at which the miner stage closes whoever is missing.
+    pub miners_deadline_blocks: u64,
+    /// The same for the clip stage.
+    pub clips_deadline_blocks: u64,
+    /// How long leadership lasts without renewal.
+    pub lease: Duration,
+    /// Longest pause between two looks.
+    pub poll: Duration,
+    /// Whether this validator writes weights at all.
+    pub submit: bool,
+    /// Rounds open at one time while catching up.
+    pub max_open_rounds: usize,
+    /// Seconds since the epoch, for the time stamp of decisions.
+    pub clock: fn() -> f64,
+}
+
+/// Why a step could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum SchedulerError {
+    /// The board failed.
+    #[error("board: {0}")]
+    Board(#[from] BoardError),
+    /// The queue failed.
+    #[error("queue: {0}")]
+    Queue(#[from] QueueError),
+    /// The chain failed.
+    #[error("chain: {0}")]
+    Chain(#[from] ChainError),
+    /// The archive failed.
+    #[error("archive: {0}")]
+    Archive(#[from] ArchiveError),
+    /// Stored decisions cannot be read.
+    #[error("ledger: {0}")]
+    Ledger(#[from] LedgerError),
+    /// Scores cannot be computed.
+    #[error("computing scores: {0}")]
+    Score(#[from] nexis_protocol::score::ScoreError),
+    /// Weights cannot be computed.
+    #[error("computing weights: {0}")]
+    Weights(#[from] nexis_protocol::weights::WeightError),
+    /// Something stored by us cannot be read.
+    #[error("reading back what a round stored: {0}")]
+    Wire(#[from] WireError),
+    /// The global index could not be read (which is not the same as there being none).
+    #[error("reading the global overlap index: {0}")]
+    Index(String),
+}
+
+impl SchedulerError {
+    /// What the loop may do about it.
+    pub fn class(&self) -> FaultClass {
+        match self {
+            Self::Board(fault) => fault.class(),
+            Self::Queue(fault) => fault.class(),
+            Self::Chain(fault) => fault.class(),
+            Self::Archive(fault) => fault.class(),
+            Self::Ledger(fault) => fault.class(),
+            Self::Index(_) => FaultClass::Transient,
+            Self::Wire(_) | Self::Score(_) | Self::Weights(_) => FaultClass::Permanent,
+        }
+    }
+}
+
+/// Jobs are published again when a stage made no progress for this long: long enough that an honest worker has
+/// posted something, short enough that a lost broker costs a fraction of an interval.
+const REPUBLISH_AFTER: Duration = Duration::from_secs(30);
+
+/// The scheduler of one process.
+pub struct Scheduler {
+    pub(crate) ports: SchedulerPorts,
+    pub(crate) options: SchedulerOptions,
+    pub(crate) observe: Observer,
+}
+
+/// What the leader remembers of a round between looks; all of it may be lost.
+#[derive(Default)]
+struct Watch {
+    seen: Option<(Stage, u64)>,
+    since: Option<Instant>,
+    shown: Option<(Stage, u64)>,
+}
+
+/// What the leader remembers between looks; a new leader starts without it.
+#[derive(Default)]
+struct Memory {
+    watches: BTreeMap<IntervalId, Watch>,
+    /// Newest interval with a plan in the archive, once looked up.
+    newest: Option<Option<IntervalId>>,
+    /// Rounds that were planned but are neither open nor decided: lost with the board.
+    lost: Vec<IntervalId>,
+}
+
+impl Scheduler {
+    /// Makes a scheduler; nothing starts yet.
+    pub fn new(ports: SchedulerPorts, options: SchedulerOptions, observe: Observer) -> Self {
+        Self {
+            ports,
+            options,
+            observe,
+        }
+    }
+
+    pub(crate) fn emit(&self, event: &Event) {
+        (self.observe)(event);
+    }
+
+    pub(crate) fn netuid(&self) -> Netuid {
+        self.options.rules.netuid
+    }
+
+    /// Runs until `stop`. Ends with an error only on something no retry mends.
+    pub async fn run(&self, stop: CancellationToken) -> Result<(), SchedulerError> {
+        let mut lead = Lead::new(&self.options.name, self.options.lease);
+        let mut memory = Memory::default();
+        let mut weights = submit::Submitter::new();
+        let mut head = BlockNumber::new(0);
+        while !stop.is_cancelled() {
+            let step = tokio::select! {
+                () = stop.cancelled() => break,
+                step = self.step(&mut lead, &mut memory, &mut weights, head) => step,
+            };
+            match step {
+                Ok(newest) => head = newest,
+                Err(fault) => match fault.class() {
+                    FaultClass::Fenced => {
+                        tracing::warn!(error = %fault, "lost leadership");
+                        lead.lost();
+                    }
+                    FaultClass::Transient => {
+                        tracing::warn!(error = %fault, "a step failed, looking again");
+                        self.emit(&Event::Waiting {
+                            on: fault.to_string(),
+                        });
+                        tokio::select! {
+                            () = stop.cancelled() => break,
+                            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                        }
+                    }
+                    FaultClass::Permanent => return Err(fault),
+                    FaultClass::Cancelled => break,
+                },
+            }
+        }
+        lead.resign(self.ports.board.as_ref()).await;
+        Ok(())
+    }
+
+    /// One look. Returns the newest head it saw.
+    async fn step(
+        &self,
+        lead: &mut Lead,
+        memory: &mut Memory,
+        weights: &mut submit::Submitter,
+        last: BlockNumber,
+    ) -> Result<BlockNumber, SchedulerError> {
+        let head = self.ports.chain.head().await?;
+        if head.number > last {
+            self.emit(&Event::Head { block: head.number });
+        }
+        weights.witness(head.number);
+        let was = lead.epoch();
+        let epoch = lead.campaign(self.ports.board.as_ref()).await?;
+        if epoch.is_some() && was != epoch {
+            *memory = Memory::default();
+            self.emit(&Event::Leading);
+        } else if lead.news() {
+            self.emit(&Event::Following {
+                holder: lead.holder().to_owned(),
+            });
+        }
+        if let Some(epoch) = epoch {
+            let moved = self.look(epoch, head.number, memory).await?;
+            if self.options.submit {
+                weights.step(self, epoch, head.number).await?;
+            }
+            if moved {
+                return Ok(head.number);
+            }
+        }
+        let pause = self.options.poll.min(self.options.lease / 3);
+        tokio::select! {
+            () = self.ports.board.changed(pause) => {}
+            newer = self.ports.chain.next_head(head.number, pause) => { newer?; }
+        }
+        Ok(head.number)
+    }
+
+    /// Looks at every open round and opens the next ones. True when something moved.
+    async fn look(
+        &self,
+        epoch: LeaderEpoch,
+        head: BlockNumber,
+        memory: &mut Memory,
+    ) -> Result<bool, SchedulerError> {
+        let mut moved = false;
+        let open = self.ports.board.rounds().await?;
+        memory.watches.retain(|interval, _| open.contains(interval));
+        for interval in &open {
+            let watch = memory.watches.entry(*interval).or_default();
+            moved |= self.drive(epoch, head, *interval, watch).await?;
+        }
+        if open.len() < self.options.max_open_rounds
+            && let Some(interval) = self.next_interval(head, &open, memory).await?
+        {
+            open::open_round(self, epoch, interval, head).await?;
+            memory.lost.retain(|lost| *lost != interval);
+            memory.newest = Some(memory.newest.flatten().max(Some(interval)));
+            moved = true;
+        }
+        Ok(moved)
+    }
+
+    /// The next interval to open: one that was lost with the board, else the one after the newest that was
+    /// ever opened, else (at the very first start) the newest eligible one.
+    async fn next_interval(
+        &self,
+        head: BlockNumber,
+        open: &[IntervalId],
+        memory: &mut Memory,
+    ) -> Result<Option<IntervalId>, SchedulerError> {
+        let calendar = Calendar::of(&self.options.rules.profile);
+        let archive = self.ports.archive.as_ref();
+        let newest = if let Some(newest) = memory.newest {
+            newest
+        } else {
+            memory.lost = ledger::undecided(archive).await?;
+            memory.lost.retain(|lost| !open.contains(lost));
+            *memory.newest.insert(ledger::newest_planned(archive).await?)
+        };
+        if let Some(lost) = memory.lost.first() {
+            return Ok(Some(*lost));
+        }
+        let Some(eligible) = calendar.newest_eligible(head) else {
+            return Ok(None);
+        };
+        let next = match newest {
+            Some(newest) => calendar.next(newest),
+            None => eligible,
+        };
+        Ok((next <= eligible).then_some(next))
+    }
+
+    async fn drive(
+        &self,
+        epoch: LeaderEpoch,
+        head: BlockNumber,
+        interval: IntervalId,
+        watch: &mut Watch,
+    ) -> Result<bool, SchedulerError> {
+        let board = self.ports.board.as_ref();
+        let Some(tally) = board.tally(interval).await? else {
+            return Ok(false);
+        };
+        self.show(interval, tally, watch);
+        let plan = self.round_plan(interval).await?;
+        let full = tally.done >= tally.expected;
+        match tally.stage {
+            Stage::Miners if full || head.get() >= plan.miners_deadline => {
+                // Whatever happens on the way, the next look starts from the board and publishes what is missing.
+                watch.seen = None;
+                self.close_miners(epoch, &plan).await?;
+                watch.seen = Some((Stage::Clips, 0));
+                watch.since = Some(Instant::now());
+                Ok(true)
+            }
+            Stage::Clips if full || head.get() >= plan.clips_deadline => {
+                board
+                    .advance(epoch, interval, Stage::Closed, Vec::new(), &[])
+                    .await?;
+                Ok(true)
+            }
+            Stage::Closed => {
+                self.decide(epoch, &plan).await?;
+                Ok(true)
+            }
+            Stage::Miners | Stage::Clips => {
+                self.republish_if_stuck(&plan, tally, watch).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    fn show(&self, interval: IntervalId, tally: Tally, watch: &mut Watch) {
+        let now = Some((tally.stage, tally.done));
+        if watch.shown == now || tally.stage == Stage::Closed {
+            return;
+        }
+        watch.shown = now;
+        let stage = if tally.stage == Stage::Miners {
+            "miners"
+        } else {
+            "clips"
+        };
+        self.emit(&Event::Progress {
+            interval,
+            stage,
+            done: tally.done,
+            expected: tally.expected,
+        });
+    }
+
+    async fn round_plan(&self, interval: IntervalId) -> Result<RoundPlan, SchedulerError> {
+        let bytes = self
+            .ports
+            .board
+            .plan(interval, Stage::Miners)
+            .await?
+            .ok_or_else(|| {
+                BoardError::Corrupt(format!("round {interval} is open but has no plan"))
+            })?;
+        Ok(RoundPlan::decode(&bytes)?)
+    }
+
+    async fn reports(&self, interval: IntervalId) -> Result<Vec<MinerReport>, SchedulerError> {
+        let results = self.ports.board.results(interval, Stage::Miners).await?;
+        results
+            .iter()
+            .map(|(_, bytes)| Ok(MinerReport::decode(bytes)?))
+            .collect()
+    }
+
+    /// The barrier: arbitration over what is in, then clip jobs.
+    async fn close_miners(
+        &self,
+        epoch: LeaderEpoch,
+        plan: &RoundPlan,
+    ) -> Result<(), SchedulerError> {
+        let reports = self.reports(plan.interval).await?;
+        let index = ledger::load_index(self.ports.archive.as_ref(), plan.index).await?;
+        let clips = reduce::arbitrate_round(plan, &index, &reports);
+        let jobs = reduce::draw_jobs(plan, &clips, &reports)?;
+        let ids: Vec<JobId> = jobs.iter().map(nexis_wire::ClipJob::id).collect();
+        self.ports
+            .board
+            .advance(epoch, plan.interval, Stage::Clips, clips.encode(), &ids)
+            .await?;
+        self.publish(Route::Clip, jobs.iter().map(|job| (job.id(), job.encode())))
+            .await
+    }
+
+    async fn decide(&self, epoch: LeaderEpoch, plan: &RoundPlan) -> Result<(), SchedulerError> {
+        let board = self.ports.board.as_ref();
+        let archive = self.ports.archive.as_ref();
+        let interval = plan.interval;
+        if !ledger::is_decided(archive, interval).await? {
+            let clips = board.plan(interval, Stage::Clips).await?.ok_or_else(|| {
+                BoardError::Corrupt(format!("round {interval} is closed but has no clip plan"))
+            })?;
+            let reports = self.reports(interval).await?;
+            let verdicts = board
+                .results(interval, Stage::Clips)
+                .await?
+                .iter()
+                .map(|(_, bytes)| Ok(ClipReport::decode(bytes)?))
+                .collect::<Result<Vec<_>, WireError>>()?;
+            let late = board.late(interval).await?;
+            let evidence = nexis_wire::Evidence {
+                plan: plan.clone(),
+                clips: ClipPlan::decode(&clips)?,
+                reports,
+                verdicts,
+                late: late.into_iter().map(|(id, _)| id.to_string()).collect(),
+                decided_at: (self.options.clock)(),
+            };
+            // The archive is not fenced: before the write that makes the round decided, make sure that we lead.
+            board
+                .set_fact(epoch, "deciding", interval.to_string().into_bytes())
+                .await?;
+            ledger::store(archive, evidence).await?;
+        }
+        let file = ledger::load(archive, interval)
+            .await?
+            .ok_or_else(|| LedgerError::Missing(format!("decisions of interval {interval}")))?;
+        let profile = &plan.rules.profile;
+        let scores = ledger::stored_scores(archive, profile, interval, &file.decisions).await?;
+        board.retire(epoch, interval).await?;
+        self.emit(&Event::Decided {
+            interval,
+            decisions: file.decisions,
+            scores,
+            absent: file.absent,
+        });
+        Ok(())
+    }
+
+    async fn republish_if_stuck(
+        &self,
+        plan: &RoundPlan,
+        tally: Tally,
+        watch: &mut Watch,
+    ) -> Result<(), SchedulerError> {
+        let now = Some((tally.stage, tally.done));
+        let new_leader = watch.seen.is_none();
+        if watch.seen != now {
+            watch.seen = now;
+            watch.since = Some(Instant::now());
+        }
+        let stuck = watch
+            .since
+            .is_some_and(|since| since.elapsed() >= REPUBLISH_AFTER);
+        if !new_leader && !stuck {
+            return Ok(());
+        }
+        let route = if tally.stage == Stage::Miners {
+            Route::Miner
+        } else {
+            Route::Clip
+        };
+        if !new_leader && self.ports.queue.depth(route).await? > 0 {
+            return Ok(()); // Workers are busy or absent; more copies of the same jobs would not help.
+        }
+        watch.since = Some(Instant::now());
+        self.publish_missing(plan, tally.stage).await
+    }
+
+    async fn publish_missing(&self, plan: &RoundPlan, stage: Stage) -> Result<(), SchedulerError> {
+        let missing: BTreeSet<JobId> = self
+            .ports
+            .board
+            .missing(plan.interval, stage)
+            .await?
+            .into_iter()
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(interval.id = %plan.interval, jobs = missing.len(), "publishing what has no result yet");
+        if stage == Stage::Miners {
+            let jobs = reduce::miner_jobs(plan);
+            let wanted = jobs.iter().filter(|job| missing.contains(&job.id()));
+            return self
+                .publish(Route::Miner, wanted.map(|job| (job.id(), job.encode())))
+                .await;
+        }
+        let clips = self
+            .ports
+            .board
+            .plan(plan.interval, Stage::Clips)
+            .await?
+            .unwrap_or_default();
+        let reports = self.reports(plan.interval).await?;
+        let jobs = reduce::draw_jobs(plan, &ClipPlan::decode(&clips)?, &reports)?;
+        let wanted = jobs.iter().filter(|job| missing.contains(&job.id()));
+        self.publish(Route::Clip, wanted.map(|job| (job.id(), job.encode())))
+            .await
+    }
+
+    pub(crate) async fn publish(
+        &self,
+        route: Route,
+        jobs: impl Iterator<Item = (JobId, Vec<u8>)>,
+    ) -> Result<(), SchedulerError> {
+        let messages: Vec<Message> = jobs
+            .map(|(id, body)| Message {
+                id: id.to_string(),
+                body,
+                trace: None,
+            })
+            .collect();
+        if !messages.is_empty() {
+            self.ports.queue.publish(route, messages).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+use nexis_ports::SubmitOutcome;
+use nexis_protocol::decision::Decision;
+use nexis_protocol::{BlockNumber, Hotkey, IntervalId, WeightEpoch};
+use std::sync::Arc;
+
+/// What happened, for whoever shows it (terminal, JSON lines, metrics).
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A new finalized block; `eligible` is the newest interval that may be validated.
+    Head {
+        /// Its height.
+        block: BlockNumber,
+    },
+    /// A round was opened.
+    Opened {
+        /// Its interval.
+        interval: IntervalId,
+        /// Miners drawn.
+        miners: usize,
+    },
+    /// Results came in.
+    Progress {
+        /// The interval.
+        interval: IntervalId,
+        /// `miners` or `clips`.
+        stage: &'static str,
+        /// Results that are there.
+        done: u64,
+        /// Results that are waited for.
+        expected: u64,
+    },
+    /// A round's decisions are in the archive.
+    Decided {
+        /// The interval.
+        interval: IntervalId,
+        /// In the round's order.
+        decisions: Vec<Decision>,
+        /// Interval scores, normalised to 1.
+        scores: Vec<(String, f64)>,
+        /// Miners without a decision because no report of ours came in time.
+        absent: Vec<Hotkey>,
+    },
+    /// A submission was tried.
+    Submitted {
+        /// The epoch.
+        epoch: WeightEpoch,
+        /// How it ended.
+        outcome: SubmitOutcome,
+        /// The weights: (uid, hotkey, share).
+        weights: Vec<(u16, Hotkey, f64)>,
+    },
+    /// We lead from now on.
+    Leading,
+    /// Somebody else leads.
+    Following {
+        /// Its name.
+        holder: String,
+    },
+    /// The outside is away; we try again.
+    Waiting {
+        /// For what, in one sentence.
+        on: String,
+    },
+}
+
+/// Takes events. Must not block.
+pub type Observer = Arc<dyn Fn(&Event) + Send + Sync>;

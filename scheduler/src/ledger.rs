@@ -1,0 +1,332 @@
+//! The archive as the scheduler uses it: plans, indexes, evidence and decisions by interval. The presence of
+//! `decisions.json` is what "decided" means; it is written last.
+
+use crate::reduce;
+use nexis_ports::{Archive, ArchiveError, FaultClass};
+use nexis_protocol::calendar::Calendar;
+use nexis_protocol::decision::Decision;
+use nexis_protocol::profile::Profile;
+use nexis_protocol::record_info::RecordIndex;
+use nexis_protocol::score::{IntervalResult, ScoredDecision, WeightComputer};
+use nexis_protocol::{Digest, Hotkey, IntervalId, WeightEpoch};
+use nexis_wire::{Evidence, RoundPlan, Wire, WireError};
+use serde::{Deserialize, Serialize};
+
+/// Why the archive's contents cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The archive failed.
+    #[error("{0}")]
+    Archive(#[from] ArchiveError),
+    /// An object is damaged.
+    #[error(
+        "object '{name}' of the archive is damaged: {reason}; restore it from a backup or delete the interval's folder"
+    )]
+    Damaged {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An object that must be there is not.
+    #[error("object '{0}' is missing from the archive")]
+    Missing(String),
+}
+
+impl LedgerError {
+    /// What a caller may do about it.
+    pub const fn class(&self) -> FaultClass {
+        match self {
+            Self::Archive(fault) => fault.class(),
+            Self::Damaged { .. } | Self::Missing(_) => FaultClass::Permanent,
+        }
+    }
+}
+
+/// What `decisions.json` holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DecisionFile {
+    /// The interval.
+    pub interval_id: IntervalId,
+    /// In the round's order.
+    pub decisions: Vec<Decision>,
+    /// Miners drawn for which no decision could be made.
+    pub absent: Vec<Hotkey>,
+}
+
+impl DecisionFile {
+    /// The bytes as stored: compact JSON with sorted keys.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // serde_json's map sorts its keys, so going through a value gives one spelling.
+        let value = serde_json::to_value(self).expect("plain data");
+        let mut bytes = serde_json::to_vec(&value).expect("plain data");
+        bytes.push(b'\n');
+        bytes
+    }
+}
+
+fn round_object(interval: IntervalId, what: &str) -> String {
+    format!("rounds/{:012}/{what}", interval.get())
+}
+
+fn damaged(name: &str, reason: impl ToString) -> LedgerError {
+    LedgerError::Damaged {
+        name: name.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+/// The plan of an interval, if it was ever opened.
+pub async fn load_plan(
+    archive: &dyn Archive,
+    interval: IntervalId,
+) -> Result<Option<RoundPlan>, LedgerError> {
+    let name = round_object(interval, "plan.bin");
+    let Some(bytes) = archive.get(&name).await? else {
+        return Ok(None);
+    };
+    RoundPlan::decode(&bytes)
+        .map(Some)
+        .map_err(|fault| damaged(&name, fault))
+}
+
+pub(crate) async fn store_plan(archive: &dyn Archive, plan: &RoundPlan) -> Result<(), LedgerError> {
+    Ok(archive
+        .put(&round_object(plan.interval, "plan.bin"), &plan.encode())
+        .await?)
+}
+
+fn index_object(digest: Digest) -> String {
+    format!("index/{digest}.json")
+}
+
+pub(crate) async fn store_index(
+    archive: &dyn Archive,
+    digest: Digest,
+    text: &str,
+) -> Result<(), LedgerError> {
+    let name = index_object(digest);
+    if archive.get(&name).await?.is_none() {
+        archive.put(&name, text.as_bytes()).await?;
+    }
+    Ok(())
+}
+
+/// The global index that a plan was made with.
+pub async fn load_index(archive: &dyn Archive, digest: Digest) -> Result<RecordIndex, LedgerError> {
+    let name = index_object(digest);
+    let bytes = archive
+        .get(&name)
+        .await?
+        .ok_or_else(|| LedgerError::Missing(name.clone()))?;
+    if Digest::of(&bytes) != digest {
+        return Err(damaged(&name, "its digest is not the one in its name"));
+    }
+    RecordIndex::parse(&bytes).map_err(|fault| damaged(&name, fault))
+}
+
+/// Intervals with a plan, ascending.
+async fn planned(archive: &dyn Archive) -> Result<Vec<(IntervalId, String)>, LedgerError> {
+    let names = archive.list("rounds/").await?;
+    Ok(names
+        .into_iter()
+        .filter_map(|name| {
+            let (interval, what) = name.strip_prefix("rounds/")?.split_once('/')?;
+            Some((interval.parse().ok()?, what.to_owned()))
+        })
+        .collect())
+}
+
+pub(crate) async fn newest_planned(
+    archive: &dyn Archive,
+) -> Result<Option<IntervalId>, LedgerError> {
+    Ok(planned(archive)
+        .await?
+        .into_iter()
+        .map(|(interval, _)| interval)
+        .max())
+}
+
+/// Intervals that were opened and never decided, oldest first.
+pub async fn undecided(archive: &dyn Archive) -> Result<Vec<IntervalId>, LedgerError> {
+    let all = planned(archive).await?;
+    let decided: Vec<IntervalId> = all
+        .iter()
+        .filter(|(_, what)| what == "decisions.json")
+        .map(|(id, _)| *id)
+        .collect();
+    Ok(all
+        .into_iter()
+        .filter(|(id, what)| what == "plan.bin" && !decided.contains(id))
+        .map(|(id, _)| id)
+        .collect())
+}
+
+/// Decided intervals, ascending.
+pub async fn decided(archive: &dyn Archive) -> Result<Vec<IntervalId>, LedgerError> {
+    let all = planned(archive).await?;
+    Ok(all
+        .into_iter()
+        .filter(|(_, what)| what == "decisions.json")
+        .map(|(id, _)| id)
+        .collect())
+}
+
+/// Whether an interval's decisions are stored.
+pub async fn is_decided(archive: &dyn Archive, interval: IntervalId) -> Result<bool, LedgerError> {
+    Ok(archive
+        .get(&round_object(interval, "decisions.json"))
+        .await?
+        .is_some())
+}
+
+/// Stores a round's evidence, then its decisions.
+pub(crate) async fn store(archive: &dyn Archive, evidence: Evidence) -> Result<(), LedgerError> {
+    let interval = evidence.plan.interval;
+    let (decisions, absent) = reduce::decide_round(
+        &evidence.plan,
+        &evidence.clips,
+        &evidence.verdicts,
+        evidence.decided_at,
+    );
+    archive
+        .put(&round_object(interval, "evidence.bin"), &evidence.encode())
+        .await?;
+    let file = DecisionFile {
+        interval_id: interval,
+        decisions,
+        absent,
+    };
+    Ok(archive
+        .put(&round_object(interval, "decisions.json"), &file.to_bytes())
+        .await?)
+}
+
+/// The stored evidence of an interval.
+pub async fn load_evidence(
+    archive: &dyn Archive,
+    interval: IntervalId,
+) -> Result<Evidence, LedgerError> {
+    let name = round_object(interval, "evidence.bin");
+    let bytes = archive
+        .get(&name)
+        .await?
+        .ok_or_else(|| LedgerError::Missing(name.clone()))?;
+    Evidence::decode(&bytes).map_err(|fault: WireError| damaged(&name, fault))
+}
+
+/// The stored decisions of an interval, as bytes.
+pub async fn decision_bytes(
+    archive: &dyn Archive,
+    interval: IntervalId,
+) -> Result<Option<Vec<u8>>, LedgerError> {
+    Ok(archive
+        .get(&round_object(interval, "decisions.json"))
+        .await?)
+}
+
+/// The stored decisions of an interval.
+pub async fn load(
+    archive: &dyn Archive,
+    interval: IntervalId,
+) -> Result<Option<DecisionFile>, LedgerError> {
+    let Some(bytes) = decision_bytes(archive, interval).await? else {
+        return Ok(None);
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|fault| damaged(&round_object(interval, "decisions.json"), fault))
+}
+
+/// Scores of one interval, normalised to 1 (PROTOCOL §14); whoever failed inside the lookback, which this
+/// interval is part of, gets 0.
+pub fn interval_scores(
+    profile: &Profile,
+    before: &[Vec<Decision>],
+    decisions: &[Decision],
+) -> Vec<(String, f64)> {
+    let mut computer = WeightComputer::new(profile);
+    for interval in before.iter().map(Vec::as_slice).chain([decisions]) {
+        computer.record(
+            interval
+                .iter()
+                .map(|d| (d.miner_hotkey.as_str(), d.accepted)),
+        );
+    }
+    let results: Vec<IntervalResult> = decisions
+        .iter()
+        .map(|decision| IntervalResult {
+            hotkey: decision.miner_hotkey.to_string(),
+            accepted: decision.accepted,
+            sampled_rows: i64::from(decision.sampled_rows),
+        })
+        .collect();
+    computer.interval_weights(&results, profile)
+}
+
+/// The same from the archive.
+pub(crate) async fn stored_scores(
+    archive: &dyn Archive,
+    profile: &Profile,
+    interval: IntervalId,
+    decisions: &[Decision],
+) -> Result<Vec<(String, f64)>, LedgerError> {
+    let mut before = Vec::new();
+    for back in (1..u64::from(profile.failure_lookback_intervals)).rev() {
+        let distance = back * profile.interval_length_blocks;
+        let Some(id) = interval.get().checked_sub(distance) else {
+            continue;
+        };
+        if let Some(file) = load(archive, IntervalId::new(id)).await? {
+            before.push(file.decisions);
+        }
+    }
+    Ok(interval_scores(profile, &before, decisions))
+}
+
+/// Intervals of an epoch's score window that were eligible at its submission block. Counting those that become
+/// eligible later would make the weights depend on when a late submission happens.
+fn window(profile: &Profile, epoch: WeightEpoch) -> Vec<IntervalId> {
+    let calendar = Calendar::of(profile);
+    let range = calendar.score_window(epoch);
+    let submission = calendar.submission_block(epoch);
+    let length = profile.interval_length_blocks;
+    let first = range.start.div_ceil(length) * length;
+    (first..range.end)
+        .step_by(usize::try_from(length).unwrap_or(usize::MAX))
+        .map(IntervalId::new)
+        .filter(|id| calendar.eligible_from(*id) <= submission)
+        .collect()
+}
+
+/// Whether no round of the window that was ever opened is still undecided.
+pub(crate) async fn window_is_decided(
+    archive: &dyn Archive,
+    profile: &Profile,
+    epoch: WeightEpoch,
+) -> Result<bool, LedgerError> {
+    let waiting = undecided(archive).await?;
+    Ok(!window(profile, epoch).iter().any(|id| waiting.contains(id)))
+}
+
+/// The rows that an epoch's weights are computed from.
+pub(crate) async fn epoch_rows(
+    archive: &dyn Archive,
+    profile: &Profile,
+    epoch: WeightEpoch,
+    validator: &str,
+) -> Result<Vec<ScoredDecision>, LedgerError> {
+    let mut rows = Vec::new();
+    for interval in window(profile, epoch) {
+        if let Some(file) = load(archive, interval).await? {
+            rows.extend(file.decisions.iter().map(|decision| ScoredDecision {
+                accepted: decision.accepted,
+                miner_hotkey: decision.miner_hotkey.to_string(),
+                validator_hotkey: validator.to_owned(),
+                interval_id: i128::from(interval.get()),
+                record_count: i128::from(decision.record_count),
+            }));
+        }
+    }
+    Ok(rows)
+}

@@ -1,0 +1,309 @@
+//! From reports to decisions: every step of a round that decides something, as plain functions. `nexis replay` runs
+//! the same ones over stored evidence and must get equal bytes.
+
+use nexis_protocol::arbitration::{Submission, arbitrate};
+use nexis_protocol::decision::{self, Decision, Judged, Outcome, RowFindings};
+use nexis_protocol::reason::Reason;
+use nexis_protocol::record_info::RecordIndex;
+use nexis_protocol::{Hotkey, JobId, checks, sampling};
+use nexis_wire::{
+    ClipJob, ClipPlan, ClipReport, Evidence, JobRules, MinerJob, MinerOutcome, MinerReport,
+    PlannedClip, ReportOutcome, RoundPlan, Sampling, ScreenedReport, WireError,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The miners of a round, in the order in which they are decided. A hotkey listed twice counts once.
+pub fn draw_miners(
+    rules: &JobRules,
+    seed: &str,
+    candidates: Vec<Hotkey>,
+    invalid: &[Hotkey],
+) -> Vec<Hotkey> {
+    let invalid: BTreeSet<&Hotkey> = invalid.iter().collect();
+    let mut seen = BTreeSet::new();
+    let candidates: Vec<Hotkey> = candidates
+        .into_iter()
+        .filter(|hotkey| !invalid.contains(hotkey) && seen.insert(hotkey.clone()))
+        .collect();
+    let mut profile = rules.profile.clone();
+    if rules.sampling == Sampling::Full {
+        profile.miner_sample_rate = 1.0;
+        profile.miner_sample_max = u32::MAX;
+    }
+    sampling::select_miners(&candidates, |_| false, seed, &profile)
+}
+
+/// Ids of a round's miner jobs.
+pub fn miner_ids(plan: &RoundPlan) -> Vec<JobId> {
+    plan.miners
+        .iter()
+        .map(|miner| JobId::Miner {
+            interval: plan.interval,
+            hotkey: miner.hotkey.clone(),
+        })
+        .collect()
+}
+
+/// A round's miner jobs.
+pub fn miner_jobs(plan: &RoundPlan) -> Vec<MinerJob> {
+    plan.miners
+        .iter()
+        .map(|miner| MinerJob {
+            interval: plan.interval,
+            hotkey: miner.hotkey.clone(),
+            commitment: miner.commitment.clone(),
+            rules: plan.rules.clone(),
+        })
+        .collect()
+}
+
+/// The barrier: pruning, hard checks and the row sample, over whatever reports counted.
+/// Does not depend on the order of `reports`.
+pub fn arbitrate_round(plan: &RoundPlan, index: &RecordIndex, reports: &[MinerReport]) -> ClipPlan {
+    let by_hotkey: BTreeMap<&Hotkey, &MinerReport> = reports
+        .iter()
+        .map(|report| (&report.hotkey, report))
+        .collect();
+    let screened: Vec<(&Hotkey, &ScreenedReport)> = plan
+        .miners
+        .iter()
+        .filter_map(|miner| match &by_hotkey.get(&miner.hotkey)?.outcome {
+            ReportOutcome::Screened(screened) => Some((&miner.hotkey, screened.as_ref())),
+            ReportOutcome::Rejected { .. } => None,
+        })
+        .collect();
+    let submissions: Vec<Submission<'_>> = screened
+        .iter()
+        .map(|(hotkey, screened)| Submission {
+            hotkey: hotkey.as_str(),
+            submitted_at: screened.submitted_at,
+            claims: &screened.claims,
+        })
+        .collect();
+    let mut arbitrated: BTreeMap<&Hotkey, _> = screened
+        .iter()
+        .map(|(hotkey, _)| *hotkey)
+        .zip(arbitrate(&submissions, index, &plan.rules.profile))
+        .collect();
+    let miners = plan
+        .miners
+        .iter()
+        .map(|miner| {
+            let Some(report) = by_hotkey.get(&miner.hotkey) else {
+                return MinerOutcome::Absent;
+            };
+            let screened = match &report.outcome {
+                ReportOutcome::Rejected {
+                    reasons,
+                    detail,
+                    notes,
+                } => {
+                    return MinerOutcome::Rejected {
+                        reasons: reasons.clone(),
+                        detail: detail.clone(),
+                        notes: notes.clone(),
+                    };
+                }
+                ReportOutcome::Screened(screened) => screened,
+            };
+            let found = arbitrated
+                .remove(&miner.hotkey)
+                .expect("arbitration answers for every submission it is given");
+            let sampled = sample(plan, &miner.hotkey, screened, &found.kept);
+            let rows: Vec<u32> = sampled.iter().map(|clip| clip.row).collect();
+            let failures = if found.raises || checks::sample_raises(&screened.claims, &rows) {
+                vec![Reason::ValidationException]
+            } else {
+                checks::hard_checks(&screened.claims, &found.kept, &plan.rules.profile)
+            };
+            MinerOutcome::Judged {
+                spec_id: screened.spec_id.clone(),
+                category: screened.category.clone(),
+                pruned_global: found.pruned_global,
+                pruned_cross: found.pruned_cross,
+                failures,
+                sampled,
+                kept: found.kept,
+            }
+        })
+        .collect();
+    ClipPlan { miners }
+}
+
+fn sample(
+    plan: &RoundPlan,
+    hotkey: &Hotkey,
+    screened: &ScreenedReport,
+    kept: &[u32],
+) -> Vec<PlannedClip> {
+    let total = u32::try_from(kept.len()).expect("row numbers are 32 bits");
+    let positions: Vec<u32> = match plan.rules.sampling {
+        Sampling::Full => (0..total).collect(),
+        Sampling::Protocol => sampling::select_rows(
+            total,
+            hotkey.as_str(),
+            plan.validator.as_ref().map(Hotkey::as_str),
+            &plan.seed,
+            &plan.rules.profile,
+        ),
+    };
+    positions
+        .into_iter()
+        .filter_map(|position| {
+            let row = *kept.get(position as usize)?;
+            Some(PlannedClip {
+                row,
+                position,
+                clip_id: screened.claims.clip_id(row)?.to_owned(),
+            })
+        })
+        .collect()
+}
+
+/// The clip jobs of a plan. Rows are unpacked only of miners that have any.
+pub fn draw_jobs(
+    plan: &RoundPlan,
+    clips: &ClipPlan,
+    reports: &[MinerReport],
+) -> Result<Vec<ClipJob>, WireError> {
+    let by_hotkey: BTreeMap<&Hotkey, &MinerReport> = reports
+        .iter()
+        .map(|report| (&report.hotkey, report))
+        .collect();
+    let mut jobs = Vec::new();
+    for (miner, outcome) in plan.miners.iter().zip(&clips.miners) {
+        let MinerOutcome::Judged { sampled, .. } = outcome else {
+            continue;
+        };
+        let Some(MinerReport {
+            outcome: ReportOutcome::Screened(screened),
+            ..
+        }) = by_hotkey.get(&miner.hotkey)
+        else {
+            continue;
+        };
+        let Some(commitment) = &miner.commitment else {
+            continue;
+        };
+        if sampled.is_empty() {
+            continue;
+        }
+        let rows = screened.rows.unpack()?;
+        let model_rows = plan.rules.profile.vision_max_rows as usize;
+        for (nth, clip) in sampled.iter().enumerate() {
+            let Some(row) = rows.get(clip.row as usize) else {
+                return Err(WireError::Damaged(
+                    "a report has fewer rows than its claims",
+                ));
+            };
+            let vision = plan.rules.vision;
+            jobs.push(ClipJob {
+                interval: plan.interval,
+                hotkey: miner.hotkey.clone(),
+                row: clip.row,
+                commitment: commitment.clone(),
+                clip_id: row.clip_id.to_owned(),
+                clip_uri: row.clip_uri.to_owned(),
+                first_frame_uri: row.first_frame_uri.to_owned(),
+                clip_sha256: row.clip_sha256,
+                first_frame_sha256: row.first_frame_sha256,
+                width_px: row.width,
+                height_px: row.height,
+                duration_sec: row.duration_sec,
+                fps: row.fps,
+                num_frames: row.num_frames,
+                has_audio: row.has_audio,
+                caption: row.caption.to_owned(),
+                check_caption: vision.caption && nth < model_rows,
+                check_category: vision.category && nth < model_rows,
+                rules: plan.rules.clone(),
+            });
+        }
+    }
+    Ok(jobs)
+}
+
+/// Decisions of a round, in its order, and the miners for which none can be made because no report of ours
+/// came in time. A row whose verdict did not come in time is never held against its miner.
+pub fn decide_round(
+    plan: &RoundPlan,
+    clips: &ClipPlan,
+    verdicts: &[ClipReport],
+    decided_at: f64,
+) -> (Vec<Decision>, Vec<Hotkey>) {
+    let verdicts: BTreeMap<(&Hotkey, u32), &ClipReport> = verdicts
+        .iter()
+        .map(|verdict| ((&verdict.hotkey, verdict.row), verdict))
+        .collect();
+    let mut decisions = Vec::new();
+    let mut absent = Vec::new();
+    for (miner, outcome) in plan.miners.iter().zip(&clips.miners) {
+        match decide_miner(plan, &miner.hotkey, outcome, &verdicts, decided_at) {
+            Some(decision) => decisions.push(decision),
+            None => absent.push(miner.hotkey.clone()),
+        }
+    }
+    (decisions, absent)
+}
+
+fn decide_miner(
+    plan: &RoundPlan,
+    hotkey: &Hotkey,
+    outcome: &MinerOutcome,
+    verdicts: &BTreeMap<(&Hotkey, u32), &ClipReport>,
+    decided_at: f64,
+) -> Option<Decision> {
+    let outcome = match outcome {
+        MinerOutcome::Absent => return None,
+        MinerOutcome::Rejected { reasons, notes, .. } => Outcome::Rejected {
+            reasons,
+            notes: notes.clone(),
+        },
+        MinerOutcome::Judged {
+            spec_id,
+            category,
+            kept,
+            pruned_global,
+            pruned_cross,
+            failures,
+            sampled,
+        } => Outcome::Judged(Judged {
+            spec_id,
+            category: category.as_deref(),
+            record_count: u32::try_from(kept.len()).expect("row numbers are 32 bits"),
+            pruned_global: *pruned_global,
+            pruned_cross: *pruned_cross,
+            hard: failures,
+            rows: sampled
+                .iter()
+                .map(|clip| {
+                    let verdict = verdicts.get(&(hotkey, clip.row))?;
+                    Some(RowFindings {
+                        assets: &verdict.verdict.failures,
+                        caption: &verdict.caption,
+                        category: &verdict.category,
+                        advisories: &verdict.verdict.advisories,
+                    })
+                })
+                .collect(),
+        }),
+    };
+    Some(decision::decide(
+        hotkey,
+        plan.interval,
+        &outcome,
+        decided_at,
+    ))
+}
+
+/// Computes a round's decisions again from its evidence.
+pub fn replay(evidence: &Evidence, index: &RecordIndex) -> (ClipPlan, Vec<Decision>, Vec<Hotkey>) {
+    let clips = arbitrate_round(&evidence.plan, index, &evidence.reports);
+    let (decisions, absent) = decide_round(
+        &evidence.plan,
+        &clips,
+        &evidence.verdicts,
+        evidence.decided_at,
+    );
+    (clips, decisions, absent)
+}

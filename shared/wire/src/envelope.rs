@@ -1,0 +1,134 @@
+//! Bytes on queue and board: four bytes of magic and version, one of kind, then postcard under zstd.
+
+use serde::{Serialize, de::DeserializeOwned};
+use std::io::Read;
+
+/// First bytes of everything we send.
+const MAGIC: &[u8; 3] = b"NXS";
+/// Version of the shapes in this crate. Grows with each change that an older reader cannot read.
+pub const WIRE_VERSION: u8 = 1;
+/// Largest decoded message. 5,000 rows of the longest honest captions stay far below; more is an attack
+/// or a bug, and would cost the scheduler its memory.
+pub const MAX_DECODED_BYTES: u64 = 256 << 20;
+
+/// What a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A miner job.
+    MinerJob = 1,
+    /// Its report.
+    MinerReport = 2,
+    /// A clip job.
+    ClipJob = 3,
+    /// Its verdict.
+    ClipVerdict = 4,
+    /// The plan a round is opened with.
+    RoundPlan = 5,
+    /// The plan of a round's clip stage.
+    ClipPlan = 6,
+    /// Rows of a report, decoded only where they are needed.
+    Rows = 7,
+    /// Everything a round saw, for replay.
+    Evidence = 8,
+}
+
+/// Why bytes are not a message for us.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// No magic: somebody else's message.
+    #[error("foreign message: it does not start with the Nexis mark")]
+    Foreign,
+    /// Written by a newer program.
+    #[error(
+        "wire version {theirs} is newer than ours ({ours}): update this program before it reads from this queue"
+    )]
+    Newer {
+        /// Version in the message.
+        theirs: u8,
+        /// Version we read.
+        ours: u8,
+    },
+    /// Ours, but not what was expected here.
+    #[error("unexpected kind of message: {0}")]
+    WrongKind(u8),
+    /// Ours by its mark, but damaged.
+    #[error("damaged message: {0}")]
+    Damaged(&'static str),
+}
+
+impl WireError {
+    /// A stable short name for dead-letter reasons and metrics.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Foreign => "foreign",
+            Self::Newer { .. } => "wire-version-newer",
+            Self::WrongKind(_) => "wrong-kind",
+            Self::Damaged(_) => "damaged",
+        }
+    }
+}
+
+/// A shape that has its own kind.
+pub trait Wire: Serialize + DeserializeOwned {
+    /// Its kind.
+    const KIND: Kind;
+
+    /// To bytes.
+    fn encode(&self) -> Vec<u8> {
+        encode(Self::KIND, self)
+    }
+
+    /// From bytes.
+    fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        decode(Self::KIND, bytes)
+    }
+}
+
+fn encode<T: Serialize>(kind: Kind, value: &T) -> Vec<u8> {
+    let plain = postcard::to_stdvec(value)
+        .expect("our shapes have known lengths and hold no foreign serializers");
+    let mut bytes = Vec::with_capacity(plain.len() / 2 + 5);
+    bytes.extend_from_slice(MAGIC);
+    bytes.push(WIRE_VERSION);
+    bytes.push(kind as u8);
+    // Level 1: reports are dominated by digests, which do not shrink at any level.
+    zstd::stream::copy_encode(plain.as_slice(), &mut bytes, 1)
+        .expect("writing to memory does not fail");
+    bytes
+}
+
+fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, WireError> {
+    let rest = bytes.strip_prefix(MAGIC).ok_or(WireError::Foreign)?;
+    let (&version, rest) = rest
+        .split_first()
+        .ok_or(WireError::Damaged("it ends in its mark"))?;
+    if version > WIRE_VERSION {
+        return Err(WireError::Newer {
+            theirs: version,
+            ours: WIRE_VERSION,
+        });
+    }
+    let (&found, body) = rest
+        .split_first()
+        .ok_or(WireError::Damaged("it ends in its mark"))?;
+    if found != kind as u8 {
+        return Err(WireError::WrongKind(found));
+    }
+    let mut plain = Vec::new();
+    let decoder =
+        zstd::stream::read::Decoder::new(body).map_err(|_| WireError::Damaged("compression"))?;
+    let mut limited = decoder.take(MAX_DECODED_BYTES + 1);
+    limited
+        .read_to_end(&mut plain)
+        .map_err(|_| WireError::Damaged("compression"))?;
+    if plain.len() as u64 > MAX_DECODED_BYTES {
+        return Err(WireError::Damaged("larger than any message may be"));
+    }
+    let (value, rest) =
+        postcard::take_from_bytes(&plain).map_err(|_| WireError::Damaged("contents"))?;
+    if !rest.is_empty() {
+        return Err(WireError::Damaged("bytes after its end"));
+    }
+    Ok(value)
+}

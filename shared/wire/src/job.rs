@@ -1,0 +1,140 @@
+//! Work orders. A job carries every rule it is judged by, so that a worker has no settings that could
+//! make its verdict differ from its neighbour's.
+
+use crate::{Kind, Wire};
+use nexis_protocol::clip::AdvisoryKind;
+use nexis_protocol::profile::Profile;
+use nexis_protocol::{Hotkey, IntervalId, JobId, Netuid};
+use serde::{Deserialize, Serialize};
+
+/// How much is sampled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampling {
+    /// As PROTOCOL §9 says.
+    #[default]
+    Protocol,
+    /// Every miner, every row: an operator's choice.
+    Full,
+}
+
+/// Which checks ask the vision model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct VisionChecks {
+    /// PROTOCOL §11.
+    pub caption: bool,
+    /// PROTOCOL §12.
+    pub category: bool,
+    /// The caption-only gate in front of §12.
+    pub category_caption_gate: bool,
+}
+
+/// The rules of one round, the same for each of its jobs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobRules {
+    /// The subnet.
+    pub netuid: Netuid,
+    /// The protocol's numbers.
+    pub profile: Profile,
+    /// Specs that this validator checks.
+    pub enabled_specs: Vec<String>,
+    /// Category that manifests must carry, when one is expected.
+    pub expected_category: Option<String>,
+    /// Model checks.
+    pub vision: VisionChecks,
+    /// Advisories that the operator turned into rejects.
+    pub reject_advisories: Vec<AdvisoryKind>,
+    /// How much is sampled.
+    pub sampling: Sampling,
+    /// Time for reading one miner's manifest and data set, or one row's assets, milliseconds.
+    pub fetch_budget_ms: u64,
+    /// Largest data set file, bytes.
+    pub max_dataset_bytes: u64,
+    /// Largest clip or frame, bytes.
+    pub max_asset_bytes: u64,
+}
+
+/// Read and screen one miner's package.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MinerJob {
+    /// The interval.
+    pub interval: IntervalId,
+    /// The miner.
+    pub hotkey: Hotkey,
+    /// The committed 128 characters, `None` when there are none that can be used.
+    pub commitment: Option<String>,
+    /// The round's rules.
+    pub rules: JobRules,
+}
+
+impl MinerJob {
+    /// The computed id.
+    pub fn id(&self) -> JobId {
+        JobId::Miner {
+            interval: self.interval,
+            hotkey: self.hotkey.clone(),
+        }
+    }
+}
+
+impl Wire for MinerJob {
+    const KIND: Kind = Kind::MinerJob;
+}
+
+/// Check the assets of one row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClipJob {
+    /// The interval.
+    pub interval: IntervalId,
+    /// The miner.
+    pub hotkey: Hotkey,
+    /// Index of the row in the data set as published.
+    pub row: u32,
+    /// The committed 128 characters.
+    pub commitment: String,
+    /// The row's clip id.
+    pub clip_id: String,
+    /// The row's clip URI as given.
+    pub clip_uri: String,
+    /// The row's first-frame URI as given.
+    pub first_frame_uri: String,
+    /// SHA-256 the clip must have; `None` when the row's 64 characters are no lower-case hex and so never match.
+    pub clip_sha256: Option<nexis_protocol::Digest>,
+    /// The same for the first frame.
+    pub first_frame_sha256: Option<nexis_protocol::Digest>,
+    /// The row's own width, pixels; decides when the clip cannot be probed.
+    pub width_px: u128,
+    /// The row's own height, pixels.
+    pub height_px: u128,
+    /// The row's duration, seconds.
+    pub duration_sec: f64,
+    /// The row's frame rate, 1/s.
+    pub fps: f64,
+    /// The row's frame count.
+    pub num_frames: u128,
+    /// Whether the row says that there is sound.
+    pub has_audio: bool,
+    /// The caption, for the model checks.
+    pub caption: String,
+    /// Whether this row is among those that the caption check looks at.
+    pub check_caption: bool,
+    /// Whether this row is among those that the category check looks at.
+    pub check_category: bool,
+    /// The round's rules.
+    pub rules: JobRules,
+}
+
+impl ClipJob {
+    /// The computed id.
+    pub fn id(&self) -> JobId {
+        JobId::Clip {
+            interval: self.interval,
+            hotkey: self.hotkey.clone(),
+            row: self.row,
+        }
+    }
+}
+
+impl Wire for ClipJob {
+    const KIND: Kind = Kind::ClipJob;
+}

@@ -1,0 +1,112 @@
+//! Answers of workers.
+
+use crate::{Kind, Wire, WireError};
+use nexis_protocol::claim::Claims;
+use nexis_protocol::clip::ClipVerdict;
+use nexis_protocol::decision::Note;
+use nexis_protocol::reason::Reason;
+use nexis_protocol::row::Rows;
+use nexis_protocol::{Digest, Hotkey, IntervalId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Rows kept encoded: the scheduler decodes them only to draw clip jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackedRows(Vec<u8>);
+
+/// Rows on their own, so that they can be packed.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct RowsMessage(Rows);
+
+impl Wire for RowsMessage {
+    const KIND: Kind = Kind::Rows;
+}
+
+impl PackedRows {
+    /// Packs.
+    pub fn pack(rows: Rows) -> Self {
+        Self(RowsMessage(rows).encode())
+    }
+    /// Unpacks.
+    pub fn unpack(&self) -> Result<Rows, WireError> {
+        RowsMessage::decode(&self.0).map(|message| message.0)
+    }
+    /// Size as kept, bytes.
+    pub const fn len_bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// A package that passed PROTOCOL §6.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScreenedReport {
+    /// The spec it follows.
+    pub spec_id: String,
+    /// Its category.
+    pub category: Option<String>,
+    /// When it was submitted, seconds since the epoch (PROTOCOL §7.2).
+    pub submitted_at: f64,
+    /// What pruning and the hard checks need of each row.
+    pub claims: Claims,
+    /// The rows themselves.
+    pub rows: PackedRows,
+}
+
+/// How the screening ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ReportOutcome {
+    /// A check of PROTOCOL §6 failed.
+    Rejected {
+        /// The codes.
+        reasons: Vec<Reason>,
+        /// The same in words, for the miner.
+        detail: String,
+        /// What goes into the decision's notes.
+        notes: BTreeMap<String, Note>,
+    },
+    /// All passed.
+    Screened(Box<ScreenedReport>),
+}
+
+/// A miner job's report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MinerReport {
+    /// The interval.
+    pub interval: IntervalId,
+    /// The miner.
+    pub hotkey: Hotkey,
+    /// What came out.
+    pub outcome: ReportOutcome,
+    /// SHA-256 of the manifest's bytes, when it was read.
+    pub manifest_sha256: Option<Digest>,
+    /// SHA-256 of the data set's bytes, when it was read.
+    pub dataset_sha256: Option<Digest>,
+}
+
+impl Wire for MinerReport {
+    const KIND: Kind = Kind::MinerReport;
+}
+
+/// A clip job's report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClipReport {
+    /// The interval.
+    pub interval: IntervalId,
+    /// The miner.
+    pub hotkey: Hotkey,
+    /// The row.
+    pub row: u32,
+    /// What came out.
+    pub verdict: ClipVerdict,
+    /// Failures of the caption check.
+    pub caption: Vec<Reason>,
+    /// Failures of the category check.
+    pub category: Vec<Reason>,
+    /// Names of the frames that a model check would see, in order (PROTOCOL §10).
+    pub frame_names: Vec<String>,
+}
+
+impl Wire for ClipReport {
+    const KIND: Kind = Kind::ClipVerdict;
+}

@@ -51,15 +51,13 @@ def faults(packages):
 
 
 def shipped(metadata):
-    """The packages that our crates reach: the lock file also names some that no feature turns on."""
-    nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
-    seen, queue = set(), list(metadata["workspace_members"])
-    while queue:
-        at = queue.pop()
-        if at not in seen:
-            seen.add(at)
-            queue += [dep["pkg"] for dep in nodes[at]["deps"]]
-    return [package for package in metadata["packages"] if package["id"] in seen]
+    """The packages that are really built: `cargo metadata` also names optional ones that no feature turns on."""
+    command = ["cargo", "tree", "--workspace", "--locked", "-e", "normal,build,dev", "--prefix", "none", "-f", "{p}"]
+    tree = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    built = {tuple(line.split()[:2]) for line in tree.splitlines() if line.strip()}
+    packages = [p for p in metadata["packages"] if (p["name"], "v" + p["version"]) in built]
+    assert len(packages) >= len(metadata["workspace_members"]), "cargo tree and cargo metadata do not fit"
+    return packages
 
 
 def self_check():

@@ -153,7 +153,8 @@ impl Chain {
     pub fn new(config: DevChainConfig) -> Result<Self, SpecError> {
         let runtime = Arc::new(Runtime::load(config.spec, config.block_time)?);
         let (notices, _) = broadcast::channel(1_024);
-        let first = config.start_block;
+        // The block below the first one has a state too: clients ask a block's parent for its runtime.
+        let first = config.start_block.saturating_sub(1);
         let mut store = Store::starting_at(first);
         let mut state = State::at(&runtime, &store, first);
         let milliseconds = wall_clock();
@@ -168,7 +169,7 @@ impl Chain {
         let genesis = made(Header::first(), config.spec, 0, vec![]);
         let mut blocks = VecDeque::new();
         let mut parent = config.genesis_hash.unwrap_or(genesis.hash);
-        if first > 0 {
+        if config.start_block > 1 {
             for number in first.saturating_sub(HEADERS_BELOW).max(1)..=first {
                 let state_root = if number == first { root } else { [0; 32] };
                 let header = Header {
@@ -194,7 +195,7 @@ impl Chain {
             hash: config.genesis_hash.unwrap_or(genesis.hash),
             ..genesis
         };
-        Ok(Self {
+        let mut chain = Self {
             runtimes: BTreeMap::from([(config.spec, runtime)]),
             store,
             genesis,
@@ -207,7 +208,11 @@ impl Chain {
             dooms: VecDeque::new(),
             forks: 0,
             config,
-        })
+        };
+        if chain.config.start_block > 0 {
+            chain.produce(vec![]);
+        }
+        Ok(chain)
     }
 
     /// The best block.

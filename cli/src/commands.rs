@@ -1,0 +1,109 @@
+//! One module per command; this one reads the settings and dispatches.
+
+mod case;
+mod check;
+mod demo;
+mod explain;
+mod localnet;
+mod replay;
+mod status;
+mod validate;
+mod wallet;
+
+use crate::args::{Cli, Command};
+use anyhow::{Context, Result};
+use nexis_local::DirArchive;
+use nexis_protocol::profile::Profile;
+use nexis_runtime::{Exit, Settings, Sources, config, telemetry};
+
+/// Runs a command to its end.
+pub fn run(cli: Cli) -> Exit {
+    let settings = match settings(&cli) {
+        Ok(settings) => settings,
+        Err(refused) => {
+            eprintln!("{refused}");
+            return Exit::Config;
+        }
+    };
+    if let Err(refused) = telemetry::init(&settings.log) {
+        eprintln!("{refused}");
+        return Exit::Config;
+    }
+    for notice in &settings.notices {
+        tracing::warn!("{notice}");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(fault) => {
+            eprintln!("starting the async runtime: {fault}");
+            return Exit::TaskDied;
+        }
+    };
+    let exit = match runtime.block_on(dispatch(cli.command, settings)) {
+        Ok(exit) => exit,
+        Err(fault) => {
+            eprintln!("{fault:#}");
+            exit_of(&fault)
+        }
+    };
+    // Threads that measure a clip are not waited for.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    exit
+}
+
+fn exit_of(fault: &anyhow::Error) -> Exit {
+    if fault.is::<crate::wiring::WrongSetting>() { Exit::Config } else { Exit::TaskDied }
+}
+
+fn settings(cli: &Cli) -> Result<Settings, config::ConfigError> {
+    let mut sources = Sources::from_process().with_profile_fields(&Profile::FIELDS);
+    if let Some(file) = &cli.config {
+        sources = sources.with_file(file.clone());
+    }
+    if cli.debug {
+        sources = sources.with_flag("--debug", "NEXIS_LOG_LEVEL", Some("debug".to_owned()));
+    }
+    if let Command::Validate(args) = &cli.command {
+        sources = sources
+            .with_flag("--specs", "NEXIS_VALIDATOR_ENABLED_SPECS", args.specs.clone())
+            .with_flag("--exclude-hotkeys", "NEXIS_EXCLUDE_HOTKEYS", args.exclude_hotkeys.clone())
+            .with_flag("--poll-sec", "NEXIS_BLOCK_POLL_SEC", args.poll_sec.clone());
+    }
+    if let Command::Check(args) = &cli.command {
+        sources = sources.with_flag("--profile", "NEXIS_PROFILE", args.profile.clone());
+    }
+    Settings::load(&sources)
+}
+
+async fn dispatch(command: Command, settings: Settings) -> Result<Exit> {
+    match command {
+        Command::Validate(args) => validate::run(&settings, &args).await,
+        Command::Check(args) => check::run(&settings, &args).await,
+        Command::Explain { interval, hotkey } => {
+            print!("{}", explain::explain(&archive(&settings)?, interval, &hotkey).await?);
+            Ok(Exit::Asked)
+        }
+        Command::Replay { intervals } => replay::run(&archive(&settings)?, &intervals).await,
+        Command::Status => {
+            print!("{}", status::status(&archive(&settings)?).await?);
+            Ok(Exit::Asked)
+        }
+        Command::Config { list } => {
+            print!("{}", if list { config::reference() } else { settings.effective() });
+            Ok(Exit::Asked)
+        }
+        Command::Localnet(args) => localnet::run(&args).await,
+        Command::Demo(args) => demo::run(&args).await,
+        Command::Wallet { name, hotkey } => wallet::create(&settings, &name, &hotkey),
+    }
+}
+
+fn archive(settings: &Settings) -> Result<DirArchive> {
+    let folder = settings.validator.workdir.join("archive");
+    anyhow::ensure!(
+        folder.is_dir(),
+        "there is no archive in {}: set NEXIS_WORKDIR to the folder that `nexis validate` works in",
+        settings.validator.workdir.display()
+    );
+    DirArchive::open(&folder).with_context(|| format!("opening the archive {}", folder.display()))
+}

@@ -1,0 +1,234 @@
+//! `nexis check`: a miner's dry run. Every row is looked at, and every failing one explained; the verdict is what
+//! a validator gives for the rows that it samples.
+
+use crate::args::CheckArgs;
+use crate::commands::case;
+use crate::wiring;
+use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
+use nexis_bucket::DirBucket;
+use nexis_media::Prober;
+use nexis_ports::{Bucket, BucketAccess, FetchError, FetchLimits, Fetched};
+use nexis_protocol::decision::Decision;
+use nexis_protocol::reason::Reason;
+use nexis_protocol::record_info::RecordIndex;
+use nexis_protocol::{Digest, Hotkey, IntervalId, manifest, sampling};
+use nexis_runtime::{Exit, Settings};
+use nexis_scheduler::reduce;
+use nexis_wire::{ClipReport, MinerOutcome, PlannedMiner, ReportOutcome, RoundPlan, Sampling};
+use nexis_worker::{clip_job, miner_job};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Runs the command; the exit code says whether the package would be accepted.
+pub async fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
+    let prober = Arc::new(Prober::start(usize::from(settings.validator.permits))?);
+    if let Some(file) = &args.case {
+        let outcome = case::judge(file, wiring::profile(settings)?, &prober).await?;
+        println!("{}", serde_json::to_string_pretty(&outcome)?);
+        return Ok(Exit::Asked);
+    }
+    let package = args.package.as_deref().unwrap_or_default();
+    let (bucket, access) = open(settings, package)?;
+    let source = Source { bucket: bucket.as_ref(), access };
+    let checked = source.check(settings, &prober).await?;
+    if args.json {
+        println!("{}", serde_json::to_string(&checked.decision)?);
+    } else {
+        print!("{}", checked.text());
+    }
+    Ok(if checked.decision.accepted && checked.beyond.is_empty() {
+        Exit::Asked
+    } else {
+        Exit::TaskDied
+    })
+}
+
+/// A package folder as a bucket of one interval: whatever interval is asked for, it is this folder.
+struct PackageFolder {
+    parent: DirBucket,
+    folder: String,
+}
+
+#[async_trait]
+impl Bucket for PackageFolder {
+    async fn fetch(
+        &self,
+        access: &BucketAccess,
+        key: &str,
+        limits: FetchLimits,
+    ) -> Result<Fetched, FetchError> {
+        let inside = key.split_once('/').map_or(key, |(_, inside)| inside);
+        let access = BucketAccess { bucket: self.folder.clone(), ..access.clone() };
+        self.parent.fetch(&access, inside, limits).await
+    }
+}
+
+/// Where to read, and what the bucket's interval folder is called.
+fn open(settings: &Settings, package: &str) -> Result<(Box<dyn Bucket>, (BucketAccess, String))> {
+    if let Some(rest) = package.strip_prefix("s3://") {
+        let (bucket, interval) = rest
+            .trim_end_matches('/')
+            .split_once('/')
+            .context("an s3 package is given as s3://BUCKET/INTERVAL")?;
+        let access = wiring::package_bucket(settings, bucket).context(
+            "reading a bucket needs its account id and keys: see R2_ in `nexis config --list`",
+        )?;
+        return Ok((Box::new(wiring::bucket_store(settings)?), (access, interval.to_owned())));
+    }
+    let folder = std::fs::canonicalize(Path::new(package))
+        .with_context(|| format!("opening the package folder {package}"))?;
+    let (Some(parent), Some(name)) = (folder.parent(), folder.file_name().and_then(|n| n.to_str()))
+    else {
+        bail!("{package} is not a folder that can hold a package");
+    };
+    let parent = DirBucket::new(parent)
+        .with_context(|| format!("opening the package folder {package}"))?;
+    let access = BucketAccess {
+        bucket: name.to_owned(),
+        account_id: String::new(),
+        access_key: String::new(),
+        secret_key: String::new(),
+    };
+    let bucket = PackageFolder { parent, folder: name.to_owned() };
+    Ok((Box::new(bucket), (access, "0".to_owned())))
+}
+
+struct Source<'a> {
+    bucket: &'a dyn Bucket,
+    access: (BucketAccess, String),
+}
+
+/// What came out.
+struct Checked {
+    decision: Decision,
+    detail: Option<String>,
+    /// Failures of rows that a validator would not have sampled this time.
+    beyond: Vec<Reason>,
+    rows: usize,
+}
+
+/// The package's bucket under the credentials that the command was given, whatever a job carries.
+struct OwnAccess<'a> {
+    bucket: &'a dyn Bucket,
+    access: BucketAccess,
+}
+
+#[async_trait]
+impl Bucket for OwnAccess<'_> {
+    async fn fetch(
+        &self,
+        _of_the_job: &BucketAccess,
+        key: &str,
+        limits: FetchLimits,
+    ) -> Result<Fetched, FetchError> {
+        self.bucket.fetch(&self.access, key, limits).await
+    }
+}
+
+impl Source<'_> {
+    /// A package says itself whose it is and for which interval; without a manifest nothing can be checked.
+    async fn identity(&self) -> Result<(Hotkey, IntervalId)> {
+        let (access, interval) = &self.access;
+        let limits = FetchLimits { max_bytes: 1 << 20, budget: Duration::from_secs(30) };
+        let key = format!("{interval}/manifest.json");
+        let fetched = self.bucket.fetch(access, &key, limits).await?;
+        let Fetched::Found(object) = fetched else {
+            bail!("there is no manifest.json in the package: a validator says missing_submission_files");
+        };
+        let manifest = manifest::Manifest::parse(&object.bytes)
+            .map_err(|fault| anyhow::anyhow!("manifest.json: {fault}: a validator says manifest_schema_invalid"))?;
+        let hotkey = manifest
+            .miner_hotkey
+            .parse()
+            .context("manifest.json: miner_hotkey: a validator says manifest_identity_mismatch")?;
+        let interval = u64::try_from(manifest.interval_id)
+            .context("manifest.json: interval_id is larger than any block")?;
+        Ok((hotkey, IntervalId::new(interval)))
+    }
+
+    async fn check(&self, settings: &Settings, prober: &Arc<Prober>) -> Result<Checked> {
+        let (hotkey, interval) = self.identity().await?;
+        let bucket = OwnAccess { bucket: self.bucket, access: self.access.0.clone() };
+        let plan = plan(settings, &hotkey, interval)?;
+        let job = reduce::miner_jobs(&plan).into_iter().next().context("a plan of one miner")?;
+        let reports = vec![miner_job::run(&job, &bucket).await?];
+        let index = RecordIndex::default();
+        let sampled = reduce::arbitrate_round(&plan, &index, &reports);
+        let mut everything = plan.clone();
+        everything.rules.sampling = Sampling::Full;
+        let all = reduce::arbitrate_round(&everything, &index, &reports);
+        let tools = clip_job::Tools { bucket: &bucket, prober, vision: None };
+        let mut verdicts: Vec<ClipReport> = Vec::new();
+        for job in reduce::draw_jobs(&everything, &all, &reports)? {
+            verdicts.push(clip_job::run(&job, &tools, clip_job::Frames::WhenACheckNeedsThem).await?);
+        }
+        let decide = |clips| reduce::decide_round(&plan, clips, &verdicts, 0.0).0.into_iter().next();
+        let decision = decide(&sampled).context("one miner has one decision")?;
+        let in_full = decide(&all).context("one miner has one decision")?;
+        let beyond = in_full
+            .failures
+            .into_iter()
+            .filter(|reason| !decision.failures.contains(reason))
+            .collect();
+        let detail = match &reports[0].outcome {
+            ReportOutcome::Rejected { detail, .. } => Some(detail.clone()),
+            ReportOutcome::Screened(_) => None,
+        };
+        let rows = match all.miners.first() {
+            Some(MinerOutcome::Judged { kept, .. }) => kept.len(),
+            _ => 0,
+        };
+        Ok(Checked { decision, detail, beyond, rows })
+    }
+}
+
+fn plan(settings: &Settings, hotkey: &Hotkey, interval: IntervalId) -> Result<RoundPlan> {
+    Ok(RoundPlan {
+        interval,
+        rules: wiring::rules(settings)?,
+        roster_block: 0,
+        roster_hash: String::new(),
+        validator: None,
+        seed: sampling::interval_seed(interval),
+        invalid: Vec::new(),
+        miners: vec![PlannedMiner {
+            hotkey: hotkey.clone(),
+            commitment: Some("0".repeat(32) + &"a".repeat(96)),
+        }],
+        index: Digest::of(b""),
+        miners_deadline: u64::MAX,
+        clips_deadline: u64::MAX,
+    })
+}
+
+impl Checked {
+    fn text(&self) -> String {
+        let decision = &self.decision;
+        let mut text = format!(
+            "{} for interval {}: {}, {} rows looked at, {} of them would be sampled\n",
+            decision.miner_hotkey,
+            decision.interval_id,
+            if decision.accepted { "would be ACCEPTED" } else { "would be REJECTED" },
+            self.rows,
+            decision.sampled_rows
+        );
+        if let Some(detail) = &self.detail {
+            text.push_str(&format!("  {detail}\n"));
+        }
+        for reason in &decision.failures {
+            text.push_str(&format!("  {reason}\n    {}\n", reason.explain()));
+        }
+        if !self.beyond.is_empty() {
+            text.push_str("rows that were not in this sample, but another time may be:\n");
+            for reason in &self.beyond {
+                text.push_str(&format!("  {reason}\n    {}\n", reason.explain()));
+            }
+        }
+        text.push_str(
+            "not looked at here: overlaps with other miners and the global index, and the vision model's checks\n",
+        );
+        text
+    }
+}

@@ -1,0 +1,129 @@
+//! `nexis explain INTERVAL HOTKEY`: why, in words, from stored evidence.
+
+use anyhow::{Result, bail};
+use nexis_local::DirArchive;
+use nexis_protocol::decision::Decision;
+use nexis_protocol::{Hotkey, IntervalId};
+use nexis_scheduler::ledger;
+use nexis_wire::{Evidence, MinerOutcome, MinerReport, ReportOutcome};
+use std::fmt::Write as _;
+
+/// Explains one decision.
+pub async fn explain(archive: &DirArchive, interval: IntervalId, hotkey: &Hotkey) -> Result<String> {
+    let Some(file) = ledger::load(archive, interval).await? else {
+        let decided = ledger::decided(archive).await?;
+        let known = match (decided.first(), decided.last()) {
+            (Some(first), Some(last)) => format!("intervals {first} to {last} are"),
+            _ => "none is yet".to_owned(),
+        };
+        bail!("interval {interval} is not decided here; {known}");
+    };
+    let evidence = ledger::load_evidence(archive, interval).await?;
+    let mut text = String::new();
+    let place = evidence.plan.miners.iter().position(|miner| miner.hotkey == *hotkey);
+    let Some(place) = place else {
+        bail!(
+            "{hotkey} was not drawn for interval {interval}: {} of the subnet's hotkeys were, seed {}",
+            evidence.plan.miners.len(),
+            evidence.plan.seed
+        );
+    };
+    let Some(decision) = file.decisions.iter().find(|d| d.miner_hotkey == *hotkey) else {
+        return Ok(format!(
+            "{hotkey} in interval {interval}: no decision, because no report of our own workers came before the \
+             deadline block {}; that is never held against the miner",
+            evidence.plan.miners_deadline
+        ));
+    };
+    header(&mut text, decision, &evidence, place);
+    let report = evidence.reports.iter().find(|report| report.hotkey == *hotkey);
+    screening(&mut text, report);
+    if let Some(outcome) = evidence.clips.miners.get(place) {
+        pruning(&mut text, outcome);
+    }
+    for verdict in evidence.verdicts.iter().filter(|verdict| verdict.hotkey == *hotkey) {
+        let failures = verdict.verdict.failures.len() + verdict.caption.len() + verdict.category.len();
+        let _infallible = writeln!(
+            text,
+            "  row {}: {}",
+            verdict.row,
+            if failures == 0 { "good".to_owned() } else { format!("{failures} failure(s)") }
+        );
+        for advisory in &verdict.verdict.advisories {
+            let _infallible = writeln!(
+                text,
+                "    note: {} ({}); by itself it changes nothing",
+                advisory.kind.explain(),
+                advisory.detail
+            );
+        }
+    }
+    if !decision.failures.is_empty() {
+        text.push_str("why:\n");
+        for reason in &decision.failures {
+            let _infallible = writeln!(text, "  {reason}\n    {}", reason.explain());
+        }
+    }
+    Ok(text)
+}
+
+fn header(text: &mut String, decision: &Decision, evidence: &Evidence, place: usize) {
+    let verdict = if decision.accepted { "accepted" } else { "rejected" };
+    let _infallible = writeln!(
+        text,
+        "{} in interval {}: {verdict}, {} rows counted, {} sampled",
+        decision.miner_hotkey, decision.interval_id, decision.record_count, decision.sampled_rows
+    );
+    let _infallible = writeln!(
+        text,
+        "  drawn as {} of {} at block {}, profile {}, checked {}",
+        place + 1,
+        evidence.plan.miners.len(),
+        evidence.plan.roster_block,
+        evidence.plan.rules.profile.name,
+        decision.checked_at
+    );
+}
+
+fn screening(text: &mut String, report: Option<&MinerReport>) {
+    let Some(report) = report else { return };
+    if let Some(digest) = report.manifest_sha256 {
+        let _infallible = writeln!(text, "  manifest.json   sha256 {digest}");
+    }
+    if let Some(digest) = report.dataset_sha256 {
+        let _infallible = writeln!(text, "  dataset.parquet sha256 {digest}");
+    }
+    match &report.outcome {
+        ReportOutcome::Rejected { detail, .. } => {
+            let _infallible = writeln!(text, "  not loaded: {detail}");
+        }
+        ReportOutcome::Screened(screened) => {
+            let _infallible = writeln!(
+                text,
+                "  loaded: {} rows, spec {}, category {}, submitted at {} (seconds since 1970)",
+                screened.claims.len(),
+                screened.spec_id,
+                screened.category.as_deref().unwrap_or("none"),
+                screened.submitted_at
+            );
+        }
+    }
+}
+
+fn pruning(text: &mut String, outcome: &MinerOutcome) {
+    let MinerOutcome::Judged { kept, pruned_global, pruned_cross, sampled, .. } = outcome else {
+        return;
+    };
+    let _infallible = writeln!(
+        text,
+        "  pruned: {pruned_global} by the global index, {pruned_cross} in favour of other miners; {} rows left",
+        kept.len()
+    );
+    let rows: Vec<String> =
+        sampled.iter().map(|clip| format!("{} ({})", clip.row, clip.clip_id)).collect();
+    let _infallible = writeln!(
+        text,
+        "  sampled rows: {}",
+        if rows.is_empty() { "none".to_owned() } else { rows.join(", ") }
+    );
+}

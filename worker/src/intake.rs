@@ -1,0 +1,300 @@
+//! From delivery to settlement. The order is always: do, post to the board, then acknowledge; so a worker that
+//! dies anywhere in between only causes the job to be done again, and the board keeps the first result.
+
+use crate::{clip_job, miner_job};
+use nexis_media::Prober;
+use nexis_ports::{
+    Board, Bucket, Delivery, FaultClass, Posted, Queue, QueueError, Route, Settlement,
+};
+use nexis_protocol::JobId;
+use nexis_vision::VisionClient;
+use nexis_wire::{ClipJob, MinerJob, Wire, WireError};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The outside of a worker.
+#[derive(Clone)]
+pub struct WorkerPorts {
+    /// Where jobs come from.
+    pub queue: Arc<dyn Queue>,
+    /// Where results go.
+    pub board: Arc<dyn Board>,
+    /// Miners' buckets.
+    pub bucket: Arc<dyn Bucket>,
+    /// Clip measuring.
+    pub prober: Arc<Prober>,
+    /// The vision model, when one is configured.
+    pub vision: Option<Arc<VisionClient>>,
+}
+
+/// Bounds of a worker.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerOptions {
+    /// Jobs of each kind in hand at one time; also the prefetch, so that nothing waits unbegun in our hands.
+    pub permits: u16,
+    /// Longest a job may take before it is handed back. Must be below the broker's consumer timeout.
+    pub job_deadline: Duration,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        // 10 minutes: one interval of the default profile; a job that outlives its interval helps nobody.
+        Self { permits: 4, job_deadline: Duration::from_secs(600) }
+    }
+}
+
+/// First pause after the queue or board failed; doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// A worker process, or the worker half of `nexis validate`.
+pub struct Worker {
+    ports: WorkerPorts,
+    options: WorkerOptions,
+}
+
+/// How a job ended; the queue is told exactly that.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The result is on the board.
+    Done,
+    /// Somebody else's result is there, or the round is over.
+    Stale,
+    /// The outside failed for longer than we wait.
+    Retry(&'static str),
+    /// Can never be done.
+    Poison(String),
+}
+
+impl Worker {
+    /// Makes a worker; nothing starts yet.
+    pub fn new(ports: WorkerPorts, options: WorkerOptions) -> Self {
+        Self { ports, options }
+    }
+
+    /// Works until `soft` is cancelled and what is in hand is finished, or `hard` is cancelled.
+    /// Returns an error only when the queue refuses us for good.
+    pub async fn run(
+        &self,
+        soft: CancellationToken,
+        hard: CancellationToken,
+    ) -> Result<(), QueueError> {
+        let both = async {
+            tokio::try_join!(
+                self.serve(Route::Miner, &soft, &hard),
+                self.serve(Route::Clip, &soft, &hard)
+            )
+        };
+        both.await.map(|_| ())
+    }
+
+    async fn serve(
+        &self,
+        route: Route,
+        soft: &CancellationToken,
+        hard: &CancellationToken,
+    ) -> Result<(), QueueError> {
+        let mut pause = FIRST_PAUSE;
+        while !soft.is_cancelled() {
+            match self.consume(route, soft, hard).await {
+                Ok(()) | Err(QueueError::Closed) => {}
+                Err(fault) if fault.class() == FaultClass::Transient => {
+                    tracing::warn!(queue.name = route.name(), error = %fault, "queue is away, trying again");
+                }
+                Err(fault) => return Err(fault),
+            }
+            tokio::select! {
+                () = soft.cancelled() => {}
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            }
+        }
+        Ok(())
+    }
+
+    async fn consume(
+        &self,
+        route: Route,
+        soft: &CancellationToken,
+        hard: &CancellationToken,
+    ) -> Result<(), QueueError> {
+        let mut deliveries = self.ports.queue.consume(route, self.options.permits).await?;
+        let permits = Arc::new(Semaphore::new(usize::from(self.options.permits)));
+        let mut tasks = JoinSet::new();
+        let ended = loop {
+            while let Some(joined) = tasks.try_join_next() {
+                report_panic(joined);
+            }
+            let permit = tokio::select! {
+                () = soft.cancelled() => break Ok(()),
+                permit = Arc::clone(&permits).acquire_owned() => permit.expect("we never close it"),
+            };
+            let delivery = tokio::select! {
+                () = soft.cancelled() => break Ok(()),
+                delivery = deliveries.next() => delivery,
+            };
+            let delivery = match delivery {
+                Ok(delivery) => delivery,
+                Err(fault) => break Err(fault),
+            };
+            let job = JobRun { ports: self.ports.clone(), deadline: self.options.job_deadline, route };
+            let hard = hard.clone();
+            tasks.spawn(async move {
+                tokio::select! {
+                    // Dropping the delivery hands it back.
+                    () = hard.cancelled() => {}
+                    () = job.deliver(delivery) => {}
+                }
+                drop(permit);
+            });
+        };
+        if let Err(fault) = deliveries.stop().await {
+            tracing::debug!(error = %fault, "stopping the consumer");
+        }
+        while let Some(joined) = tasks.join_next().await {
+            report_panic(joined);
+        }
+        ended
+    }
+}
+
+fn report_panic(joined: Result<(), tokio::task::JoinError>) {
+    if let Err(fault) = joined
+        && fault.is_panic()
+    {
+        tracing::error!(error = %fault, "a job panicked; its message is delivered again");
+    }
+}
+
+struct JobRun {
+    ports: WorkerPorts,
+    deadline: Duration,
+    route: Route,
+}
+
+impl JobRun {
+    async fn deliver(self, delivery: Delivery) {
+        let started = Instant::now();
+        let id = delivery.message.id.clone();
+        let attempt = delivery.attempt;
+        let outcome = match tokio::time::timeout(self.deadline, self.perform(&delivery)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Outcome::Retry("the job took longer than its deadline"),
+        };
+        let settlement = match &outcome {
+            Outcome::Done | Outcome::Stale => Settlement::Ack,
+            Outcome::Retry(why) => {
+                tracing::warn!(job.id = %id, job.attempt = attempt, why, "job handed back");
+                Settlement::Retry
+            }
+            Outcome::Poison(reason) => {
+                tracing::error!(job.id = %id, reason, "job can never be done: to the dead-letter queue");
+                Settlement::Dead { reason: reason.clone() }
+            }
+        };
+        tracing::debug!(job.id = %id, job.attempt = attempt, job.outcome = ?outcome,
+            ms = started.elapsed().as_millis(), "job ended");
+        if let Err(fault) = delivery.settle(settlement).await {
+            tracing::warn!(job.id = %id, error = %fault, "could not settle; the job will come again");
+        }
+    }
+
+    async fn perform(&self, delivery: &Delivery) -> Outcome {
+        match self.route {
+            Route::Miner => match MinerJob::decode(&delivery.message.body) {
+                Ok(job) => self.miner(job).await,
+                Err(fault) => poison(&fault),
+            },
+            Route::Clip => match ClipJob::decode(&delivery.message.body) {
+                Ok(job) => self.clip(job).await,
+                Err(fault) => poison(&fault),
+            },
+        }
+    }
+
+    async fn miner(&self, job: MinerJob) -> Outcome {
+        let id = job.id();
+        if let Some(early) = self.unwanted(&id).await {
+            return early;
+        }
+        match miner_job::run(&job, self.ports.bucket.as_ref()).await {
+            Ok(report) => self.post(&id, report.encode()).await,
+            Err(fault) => fault.into(),
+        }
+    }
+
+    async fn clip(&self, job: ClipJob) -> Outcome {
+        let id = job.id();
+        if let Some(early) = self.unwanted(&id).await {
+            return early;
+        }
+        let tools = clip_job::Tools {
+            bucket: self.ports.bucket.as_ref(),
+            prober: &self.ports.prober,
+            vision: self.ports.vision.as_deref(),
+        };
+        match clip_job::run(&job, &tools, clip_job::Frames::WhenACheckNeedsThem).await {
+            Ok(report) => self.post(&id, report.encode()).await,
+            Err(fault) => fault.into(),
+        }
+    }
+
+    /// `Some` when the job need not or cannot be begun.
+    async fn unwanted(&self, id: &JobId) -> Option<Outcome> {
+        match self.ports.board.wanted(id).await {
+            Ok(true) => None,
+            Ok(false) => Some(Outcome::Stale),
+            Err(fault) if fault.class() == FaultClass::Transient => {
+                tracing::warn!(job.id = %id, error = %fault, "cannot see whether the job is still wanted");
+                pause_before_retry().await;
+                Some(Outcome::Retry("the board is away"))
+            }
+            Err(fault) => Some(Outcome::Poison(format!("board: {fault}"))),
+        }
+    }
+
+    async fn post(&self, id: &JobId, bytes: Vec<u8>) -> Outcome {
+        let mut pause = FIRST_PAUSE;
+        for _ in 0..6 {
+            match self.ports.board.post(id, bytes.clone()).await {
+                Ok(Posted::First) => return Outcome::Done,
+                Ok(Posted::Duplicate | Posted::Late | Posted::Unknown) => return Outcome::Stale,
+                Err(fault) if fault.class() == FaultClass::Transient => {
+                    tracing::warn!(job.id = %id, error = %fault, "could not post, trying again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Err(fault) => return Outcome::Poison(format!("board: {fault}")),
+            }
+        }
+        Outcome::Retry("the board is away")
+    }
+}
+
+/// Keeps a job that bounces off a dead board from spinning through its delivery limit in milliseconds.
+async fn pause_before_retry() {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+fn poison(fault: &WireError) -> Outcome {
+    Outcome::Poison(format!("{}: {fault}", fault.code()))
+}
+
+/// A job that could not find out.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// We are stopping, or a blocking task was lost.
+    #[error("the job was interrupted: {0}")]
+    Interrupted(&'static str),
+}
+
+impl From<JobError> for Outcome {
+    fn from(fault: JobError) -> Self {
+        match fault {
+            JobError::Interrupted(why) => Self::Retry(why),
+        }
+    }
+}

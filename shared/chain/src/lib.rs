@@ -20,10 +20,10 @@
 
 pub mod calls;
 mod client;
-#[cfg(test)]
-mod compatibility;
 pub mod commit_reveal;
 pub mod commitments;
+#[cfg(test)]
+mod compatibility;
 mod endpoint;
 mod error;
 mod heads;

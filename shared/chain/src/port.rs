@@ -22,7 +22,10 @@ pub struct ChainPort {
 impl ChainPort {
     /// Joins a client and, where this process may sign, a wallet.
     pub fn new(client: ChainClient, wallet: Option<Wallet>) -> Self {
-        Self { client, wallet: wallet.map(Arc::new) }
+        Self {
+            client,
+            wallet: wallet.map(Arc::new),
+        }
     }
 }
 
@@ -44,12 +47,22 @@ fn port_error(fault: ChainError) -> PortError {
 impl Chain for ChainPort {
     async fn head(&self) -> Result<Head, PortError> {
         let head = self.client.head_finalized().await.map_err(port_error)?;
-        Ok(Head { number: head.number, hash: head.hash })
+        Ok(Head {
+            number: head.number,
+            hash: head.hash,
+        })
     }
 
     async fn next_head(&self, after: BlockNumber, at_most: Duration) -> Result<Head, PortError> {
-        let head = self.client.next_finalized(after, at_most).await.map_err(port_error)?;
-        Ok(Head { number: head.number, hash: head.hash })
+        let head = self
+            .client
+            .next_finalized(after, at_most)
+            .await
+            .map_err(port_error)?;
+        Ok(Head {
+            number: head.number,
+            hash: head.hash,
+        })
     }
 
     async fn roster(&self, netuid: Netuid, at: Option<BlockNumber>) -> Result<Roster, PortError> {
@@ -99,8 +112,11 @@ impl Chain for ChainPort {
 
     async fn set_weights(&self, request: &WeightRequest) -> Result<SubmitOutcome, PortError> {
         let wallet = self.wallet.as_ref().ok_or(PortError::NoWallet)?;
-        let snapshot =
-            self.client.snapshot(request.netuid, &At::Best).await.map_err(port_error)?;
+        let snapshot = self
+            .client
+            .snapshot(request.netuid, &At::Best)
+            .await
+            .map_err(port_error)?;
         let scaled = quantise(&request.uids, &request.weights).map_err(port_error)?;
         let order = WeightsOrder {
             netuid: request.netuid,
@@ -154,11 +170,16 @@ impl Chain for ChainPort {
                 remedy: refusal.remedy,
                 retry_at: None,
             },
-            Outcome::Unknown(pending) => SubmitOutcome::Unknown { detail: pending.detail },
+            Outcome::Unknown(pending) => SubmitOutcome::Unknown {
+                detail: pending.detail,
+            },
         })
     }
 
     async fn weights_of(&self, netuid: Netuid, uid: Uid) -> Result<Vec<(u16, u16)>, PortError> {
-        self.client.weights_of(netuid, uid, &At::Finalized).await.map_err(port_error)
+        self.client
+            .weights_of(netuid, uid, &At::Finalized)
+            .await
+            .map_err(port_error)
     }
 }

@@ -175,8 +175,9 @@ fn open_nacl(sealed: &[u8], password: &str) -> Option<Zeroizing<Vec<u8>>> {
         .map(Zeroizing::new)
 }
 
-/// Encrypts the content of a key file as the Bittensor tools do. Takes about five seconds and 512 MiB.
-pub fn seal_nacl(plain: &[u8], password: &str, nonce: [u8; 24]) -> Option<Vec<u8>> {
+/// Encrypts the content of a key file as the Bittensor tools do, for the tests. Takes about five seconds and 512 MiB.
+#[cfg(test)]
+pub(super) fn seal_nacl(plain: &[u8], password: &str, nonce: [u8; 24]) -> Option<Vec<u8>> {
     let key = nacl_key(password, NACL_MEMORY_KIB, NACL_PASSES)?;
     let cipher = XSalsa20Poly1305::new(key.as_slice().into());
     let body = cipher.encrypt(Nonce::from_slice(&nonce), plain).ok()?;

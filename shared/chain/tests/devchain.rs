@@ -1,0 +1,355 @@
+//! Against the dev chain: a server of the chain's JSON-RPC with real metadata, real signatures and
+//! real timelocks.
+
+use nexis_chain::commit_reveal::RevealState;
+use nexis_chain::preflight::Standing;
+use nexis_chain::submit::WeightsOrder;
+use nexis_chain::{At, ChainClient, ChainError, ConnectOptions, Outcome, Wallet};
+use nexis_devchain::{DevChain, DevChainConfig, DevChainHandle, Fault, GenesisNeuron, Mode, Spec};
+use nexis_protocol::{BlockNumber, Netuid, Uid};
+use std::time::Duration;
+use tokio::time::timeout;
+
+const NETUID: Netuid = Netuid::new(70);
+const BLOCK: Duration = Duration::from_millis(100);
+
+fn wallet(name: &str) -> Wallet {
+    Wallet::from_uri(name).unwrap()
+}
+
+fn config(spec: Spec) -> DevChainConfig {
+    let neuron = |name: &str, permit| GenesisNeuron {
+        hotkey: wallet(name).hotkey().public_key(),
+        stake_rao: 7_000_000_000_000,
+        permit,
+    };
+    DevChainConfig {
+        spec,
+        block_time: BLOCK,
+        start_block: 1_000,
+        weights_rate_limit: 0,
+        neurons: vec![
+            neuron("//Alice", true),
+            neuron("//Bob", false),
+            neuron("//Charlie", false),
+        ],
+        ..DevChainConfig::default()
+    }
+}
+
+fn options(urls: &str) -> ConnectOptions {
+    let mut options = ConnectOptions::new(urls.parse().unwrap());
+    options.allow_other_genesis = true;
+    options.block_time = Some(BLOCK);
+    options.pool.request_timeout = Duration::from_secs(2);
+    options.pool.connect_timeout = Duration::from_secs(2);
+    options.pool.ping_interval = Duration::from_millis(200);
+    options.pool.inactive_limit = Duration::from_millis(600);
+    options
+}
+
+async fn start(config: DevChainConfig) -> (DevChainHandle, ChainClient) {
+    let chain = DevChain::start(config).await.unwrap();
+    let client = ChainClient::connect(options(&chain.url())).await.unwrap();
+    (chain, client)
+}
+
+fn order() -> WeightsOrder {
+    WeightsOrder {
+        netuid: NETUID,
+        mechanism: None,
+        uids: vec![1, 2],
+        values: vec![65535, 21845],
+        version_key: 0,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_subnet_is_read_at_one_block_on_every_runtime() {
+    for spec in [Spec::S365, Spec::S419, Spec::S439, Spec::S461] {
+        let (chain, client) = start(config(spec)).await;
+        let published = client
+            .set_commitment(&wallet("//Bob"), NETUID, vec![b'k'; 128])
+            .await
+            .unwrap();
+        assert!(
+            matches!(published, Outcome::Included(_)),
+            "{spec:?}: {published:?}"
+        );
+        let snapshot = client.snapshot(NETUID, &At::Finalized).await.unwrap();
+        assert_eq!(snapshot.neurons.len(), 3, "{spec:?}");
+        let alice = snapshot.neuron(wallet("//Alice").hotkey()).unwrap();
+        assert!(alice.validator_permit && alice.uid == Uid::new(0));
+        assert_eq!(alice.stake_rao, 7_000_000_000_000);
+        let text = snapshot.commitments[wallet("//Bob").hotkey()]
+            .text()
+            .unwrap();
+        assert_eq!(text, "k".repeat(128));
+        let head = client.head_at(snapshot.number).await.unwrap();
+        assert_eq!(head.hash, snapshot.hash, "{spec:?}");
+        chain.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn weights_are_read_back_as_sent_and_a_refusal_has_its_name() {
+    let (chain, client) = start(config(Spec::S439)).await;
+    let mut kept = Vec::new();
+    let report = client
+        .submit_weights(&wallet("//Alice"), &order(), &mut |p| kept.push(p.clone()))
+        .await
+        .unwrap();
+    assert!(report.verified, "{report:?}");
+    assert_eq!(chain.weights(0), [(1, 65535), (2, 21845)]);
+    let Outcome::Included(inclusion) = &report.outcome else {
+        panic!("{report:?}")
+    };
+    assert_eq!(kept[0].extrinsic_hash, inclusion.extrinsic_hash);
+    assert_eq!(
+        client
+            .last_update(NETUID, Uid::new(0), &At::Best)
+            .await
+            .unwrap(),
+        inclusion.block
+    );
+    // What was kept before sending leads to the same answer after a crash.
+    assert_eq!(client.resolve(&kept[0]).await, report.outcome);
+
+    let refused = client
+        .submit_weights(&wallet("//Dave"), &order(), &mut |_| {})
+        .await
+        .unwrap();
+    let Outcome::Failed(refusal) = refused.outcome else {
+        panic!("{refused:?}")
+    };
+    assert!(
+        refusal.name.starts_with("HotKeyNotRegistered"),
+        "{refusal:?}"
+    );
+
+    chain.set_parameter("WeightsSetRateLimit", &1_000u64);
+    let refused = client
+        .submit_weights(&wallet("//Alice"), &order(), &mut |_| {})
+        .await
+        .unwrap();
+    let Outcome::Failed(refusal) = refused.outcome else {
+        panic!("{refused:?}")
+    };
+    assert!(refusal.may_pass_later(), "{refusal:?}");
+    let preflight = client
+        .preflight(NETUID, wallet("//Alice").hotkey(), Some(&order()))
+        .await
+        .unwrap();
+    let limit = preflight
+        .conditions
+        .iter()
+        .find(|c| c.name == "rate limit")
+        .unwrap();
+    assert_eq!(limit.standing, Standing::Wait(Some(inclusion.block + 999)));
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_is_stored_sealed_and_opened_by_the_chain() {
+    for spec in [Spec::S419, Spec::S461] {
+        let (chain, client) = start(DevChainConfig {
+            commit_reveal: true,
+            tempo: 60,
+            ..config(spec)
+        })
+        .await;
+        let report = client
+            .submit_weights(&wallet("//Alice"), &order(), &mut |_| {})
+            .await
+            .unwrap();
+        assert!(report.verified, "{spec:?}: {report:?}");
+        let ticket = report.commit.unwrap();
+        assert_eq!(
+            client.check_reveal(&ticket).await.unwrap(),
+            RevealState::Waiting,
+            "{spec:?}"
+        );
+        let mut heads = client.stream_finalized(None);
+        let end = timeout(Duration::from_secs(60), async {
+            loop {
+                heads.next().await;
+                let state = client.check_reveal(&ticket).await.unwrap();
+                if state != RevealState::Waiting {
+                    return state;
+                }
+            }
+        });
+        assert_eq!(end.await.unwrap(), RevealState::Revealed, "{spec:?}");
+        assert_eq!(chain.weights(0), ticket.expected);
+        chain.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_have_no_gaps_over_dropped_and_silent_connections() {
+    let (chain, client) = start(config(Spec::S439)).await;
+    let mut heads = client
+        .stream_finalized(None)
+        .silence_limit(Duration::from_secs(1));
+    let mut last = heads.next().await.number.get();
+    for step in 0..60 {
+        match step {
+            10 => chain.fault(&Fault::DropConnections),
+            35 => {
+                chain.fault(&Fault::Silence(true));
+                chain.new_blocks(30);
+                chain.fault(&Fault::Silence(false));
+            }
+            _ => {}
+        }
+        let head = timeout(Duration::from_secs(60), heads.next())
+            .await
+            .unwrap();
+        assert_eq!(head.number.get(), last + 1, "after step {step}");
+        assert_eq!(
+            client.head_at(head.number).await.map(|h| h.hash),
+            Ok(head.hash)
+        );
+        last = head.number.get();
+    }
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_reported_lost_is_looked_for_and_named() {
+    let (chain, client) = start(config(Spec::S439)).await;
+    for fault in [Fault::Usurped, Fault::Dropped] {
+        chain.fault(&fault);
+        let report = client
+            .submit_weights(&wallet("//Alice"), &order(), &mut |_| {})
+            .await
+            .unwrap();
+        let Outcome::Failed(refusal) = report.outcome else {
+            panic!("{fault:?}: {report:?}")
+        };
+        assert_eq!(refusal.name, "NeverIncluded", "{fault:?}");
+    }
+    let report = client
+        .submit_weights(&wallet("//Alice"), &order(), &mut |_| {})
+        .await
+        .unwrap();
+    assert!(report.verified, "{report:?}");
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_connection_while_waiting_ends_as_what_the_chain_says() {
+    let (chain, client) = start(DevChainConfig {
+        mode: Mode::Manual,
+        ..config(Spec::S439)
+    })
+    .await;
+    let flight = tokio::spawn({
+        let client = client.clone();
+        async move {
+            let mut sent = |_: &nexis_chain::PendingExtrinsic| {};
+            client
+                .submit_weights(&wallet("//Alice"), &order(), &mut sent)
+                .await
+                .unwrap()
+        }
+    });
+    let end = timeout(Duration::from_secs(30), async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
+        while chain.weights(0).is_empty() {
+            ticks.tick().await;
+            chain.new_block();
+        }
+        chain.fault(&Fault::DropConnections);
+        while !flight.is_finished() {
+            ticks.tick().await;
+            chain.new_block();
+        }
+        flight.await.unwrap()
+    });
+    let report = end.await.unwrap();
+    assert!(report.verified, "{report:?}");
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_in_mid_connection_is_noticed_and_signed_for() {
+    let (chain, client) = start(config(Spec::S419)).await;
+    assert_eq!(client.spec_version().await.unwrap(), 419);
+    chain.set_spec(Spec::S461).unwrap();
+    let report = client
+        .submit_weights(&wallet("//Alice"), &order(), &mut |_| {})
+        .await
+        .unwrap();
+    assert!(report.verified, "{report:?}");
+    assert_eq!(client.self_check().unwrap().spec_version, 461);
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_endpoint_serves_when_the_first_is_away() {
+    let chain = DevChain::start(config(Spec::S439)).await.unwrap();
+    let client = ChainClient::connect(options(&format!("ws://127.0.0.1:1,{}", chain.url())))
+        .await
+        .unwrap();
+    let health = client.health().await;
+    assert!(
+        !health[0].active && health[0].failures > 0 && health[1].active,
+        "{health:?}"
+    );
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_chain_is_refused_unless_the_settings_allow_it() {
+    let chain = DevChain::start(config(Spec::S439)).await.unwrap();
+    let mut options = options(&chain.url());
+    options.allow_other_genesis = false;
+    let error = ChainClient::connect(options).await.map(|_| ()).unwrap_err();
+    assert!(
+        matches!(error, ChainError::WrongGenesis { .. }),
+        "{error:?}"
+    );
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_good_snapshot_outlives_the_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = DevChain::start(config(Spec::S439)).await.unwrap();
+    let mut options = options(&chain.url());
+    options.workdir = Some(folder.path().to_owned());
+    let client = ChainClient::connect(options.clone()).await.unwrap();
+    let read = client.snapshot(NETUID, &At::Finalized).await.unwrap();
+    chain.stop().await;
+    let later = ChainClient::new(options);
+    assert_eq!(later.last_good(NETUID).unwrap(), Some(read));
+    assert_eq!(later.last_good(Netuid::new(1)).unwrap(), None);
+    let error = timeout(Duration::from_secs(60), later.snapshot(NETUID, &At::Best))
+        .await
+        .unwrap();
+    assert!(error.unwrap_err().is_transient());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn discarded_state_has_an_error_of_its_own() {
+    let (chain, client) = start(DevChainConfig {
+        state_blocks: 8,
+        mode: Mode::Manual,
+        ..config(Spec::S439)
+    })
+    .await;
+    chain.new_blocks(40);
+    let old = client
+        .snapshot(NETUID, &At::Number(BlockNumber::new(1_005)))
+        .await
+        .unwrap_err();
+    assert!(matches!(old, ChainError::StatePruned(_)), "{old:?}");
+    assert!(client.snapshot(NETUID, &At::Finalized).await.is_ok());
+    let nowhere = client
+        .snapshot(Netuid::new(9), &At::Best)
+        .await
+        .unwrap_err();
+    assert_eq!(nowhere, ChainError::NoSuchSubnet(9));
+    chain.stop().await;
+}

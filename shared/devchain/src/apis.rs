@@ -249,7 +249,7 @@ impl<'a> View<'a> {
     fn field(&self, name: &str) -> Option<Field> {
         Some(match name {
             "netuid" => Field::Number(self.netuid.into()),
-            "name" | "subnet_name" | "symbol" | "token_symbol" => self.text("nexis"),
+            "name" | "subnet_name" | "symbol" | "token_symbol" => text("nexis"),
             "owner_hotkey" => self.stored_key("SubnetOwnerHotkey"),
             "owner_coldkey" | "owner" => self.stored_key("SubnetOwner"),
             "block" => Field::Number(self.state.number),
@@ -286,7 +286,7 @@ impl<'a> View<'a> {
             "pruning_score" | "emission" | "dividends" | "incentives" | "consensus" | "trust"
             | "rank" | "tao_stake" | "collateral_locked" | "collateral_min"
             | "collateral_earned" => self.numbers(|_| 0),
-            "axons" => self.zeros("NeuronInfoLite", "axon_info")?,
+            "axons" => self.no_axons(),
             "validators" => Field::Numbers(
                 self.neurons
                     .iter()
@@ -307,7 +307,7 @@ impl<'a> View<'a> {
     }
 
     /// As many empty axons as there are neurons.
-    fn zeros(&self, _of: &str, _field: &str) -> Option<Field> {
+    fn no_axons(&self) -> Field {
         let zero = |name: &'static str| (name, Value::u128(0));
         let axon = || {
             Value::named_composite(
@@ -324,13 +324,13 @@ impl<'a> View<'a> {
                 .map(zero),
             )
         };
-        Some(Field::Value(Value::unnamed_composite(
+        Field::Value(Value::unnamed_composite(
             self.neurons.iter().map(|_| axon()),
-        )))
+        ))
     }
+}
 
-    fn text(&self, text: &str) -> Field {
-        let letters = text.bytes().map(|b| Value::u128(u128::from(b)));
-        Field::Value(Value::unnamed_composite(letters))
-    }
+fn text(text: &str) -> Field {
+    let letters = text.bytes().map(|b| Value::u128(u128::from(b)));
+    Field::Value(Value::unnamed_composite(letters))
 }

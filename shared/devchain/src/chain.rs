@@ -1,4 +1,7 @@
-//! The chain: its blocks, the pool, and how a block comes about.
+//! The chain: its blocks, and how one comes about.
+
+mod making;
+mod pool;
 
 use crate::config::{DevChainConfig, Mode};
 use crate::extrinsic::{self, BadFormat, Covered, Signed};
@@ -8,6 +11,7 @@ use crate::runtime::Runtime;
 use crate::spec::{Spec, SpecError};
 use crate::state::{DispatchError, State};
 use crate::store::{Store, Writes};
+use making::*;
 use parity_scale_codec::Encode as _;
 use scale_value::Value;
 use sp_crypto_hashing::blake2_256;
@@ -18,12 +22,8 @@ use tokio::sync::{broadcast, mpsc};
 
 /// Headers below the first block that exist without state.
 const HEADERS_BELOW: u64 = 4_096;
-/// Blocks of a longest-lived block hash that a mortal transaction may refer to.
-const BLOCK_HASH_COUNT: u64 = 2_400;
 /// Blocks that are kept.
 const MOST_BLOCKS: usize = 50_000;
-/// Transactions that the pool holds.
-const MOST_POOLED: usize = 8_192;
 
 /// A block hash.
 pub(crate) type Hash = [u8; 32];
@@ -279,106 +279,6 @@ impl Chain {
         self.notices.subscribe()
     }
 
-    /// Transactions that wait.
-    pub fn pending(&self) -> impl Iterator<Item = &Signed> {
-        self.pool.values().map(|p| &p.signed)
-    }
-
-    /// The nonce that an account's next transaction should carry, the pool counted in.
-    pub fn next_nonce(&self, account: &[u8; 32]) -> u32 {
-        let mut nonce = self.next_state().nonce(account);
-        while self.pool.contains_key(&(*account, nonce)) {
-            nonce = nonce.saturating_add(1);
-        }
-        nonce
-    }
-
-    /// Checks a transaction as the pool does. `Ok(true)`: it may go into the next block.
-    pub fn validate(&self, bytes: &[u8]) -> Result<(Signed, bool), Refusal> {
-        let state = self.next_state();
-        let signed = Signed::read(state.rt, bytes)?;
-        let current = state.number;
-        let birth = signed.era.birth(current);
-        let known = birth == 0 || (birth < current && current - birth <= BLOCK_HASH_COUNT);
-        let birth = self
-            .by_number(birth)
-            .filter(|_| known)
-            .ok_or(Refusal::AncientBirthBlock)?;
-        let covered = Covered {
-            genesis: self.genesis.hash,
-            birth: birth.hash,
-        };
-        if !signed.is_genuine(state.rt, &covered) {
-            return Err(Refusal::BadProof);
-        }
-        let next = state.nonce(&signed.signer);
-        if signed.nonce < next {
-            return Err(Refusal::Stale);
-        }
-        if self.config.pool_checks
-            && let Some(code) = pallets::pool_refusal(&state, &signed.signer, &signed.call)
-        {
-            return Err(Refusal::Custom(code));
-        }
-        let ready = (next..signed.nonce).all(|n| self.pool.contains_key(&(signed.signer, n)));
-        Ok((signed, ready))
-    }
-
-    /// Takes a transaction into the pool.
-    pub fn submit(
-        &mut self,
-        bytes: &[u8],
-        tell: Option<mpsc::UnboundedSender<Fate>>,
-    ) -> Result<Hash, Refusal> {
-        let hash = blake2_256(bytes);
-        if self.pool.values().any(|p| p.signed.hash == hash) {
-            return Err(Refusal::AlreadyImported);
-        }
-        let (signed, ready) = self.validate(bytes)?;
-        let key = (signed.signer, signed.nonce);
-        if self.pool.contains_key(&key) {
-            return Err(Refusal::TooLowPriority);
-        }
-        if self.pool.len() >= MOST_POOLED {
-            return Err(Refusal::Full);
-        }
-        if let Some(tell) = tell {
-            self.watched.push(Watched {
-                hash,
-                block: None,
-                tell,
-            });
-            self.tell(hash, if ready { Fate::Ready } else { Fate::Future });
-        }
-        if let Some(doom) = self.dooms.pop_front() {
-            self.end(
-                hash,
-                match doom {
-                    Doom::Usurped => Fate::Usurped(blake2_256(&hash)),
-                    Doom::Dropped => Fate::Dropped,
-                    Doom::Invalid => Fate::Invalid,
-                },
-            );
-            return Ok(hash);
-        }
-        let dies_at = signed.era.death(self.best().header.number + 1);
-        self.pool.insert(key, Pooled { signed, dies_at });
-        if self.config.mode == Mode::Instant {
-            self.produce(vec![]);
-        }
-        Ok(hash)
-    }
-
-    fn tell(&mut self, hash: Hash, fate: Fate) {
-        self.watched
-            .retain(|w| w.hash != hash || w.tell.send(fate).is_ok());
-    }
-
-    fn end(&mut self, hash: Hash, fate: Fate) {
-        self.tell(hash, fate);
-        self.watched.retain(|w| w.hash != hash);
-    }
-
     /// Makes a block out of changes and of what the pool holds.
     pub fn produce(&mut self, changes: Vec<Change>) -> Hash {
         self.expire();
@@ -496,39 +396,6 @@ impl Chain {
         drop(self.notices.send(Notice::Best(header)));
     }
 
-    /// Drops transactions whose time is over or that another runtime must not take.
-    fn expire(&mut self) {
-        let next = self.best().header.number + 1;
-        let spec = self.best().spec.version();
-        let over: Vec<_> = self
-            .pool
-            .iter()
-            .filter(|(_, p)| p.dies_at.is_some_and(|at| at <= next))
-            .map(|(key, p)| (*key, p.signed.hash))
-            .collect();
-        for (key, hash) in over {
-            tracing::debug!(spec, "a pooled transaction is too old");
-            self.pool.remove(&key);
-            self.end(hash, Fate::Invalid);
-        }
-    }
-
-    /// Drops what was signed for another runtime.
-    pub fn revalidate(&mut self) {
-        let pool = std::mem::take(&mut self.pool);
-        for (key, pooled) in pool {
-            match self.validate(&pooled.signed.bytes) {
-                Ok(_) => {
-                    self.pool.insert(key, pooled);
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "a pooled transaction is no longer valid");
-                    self.end(pooled.signed.hash, Fate::Invalid);
-                }
-            }
-        }
-    }
-
     fn finalize(&mut self, number: u64) {
         while self.finalized < number {
             self.finalized += 1;
@@ -605,95 +472,4 @@ impl Chain {
             }
         }
     }
-}
-
-fn perform(state: &mut State<'_>, netuid: u16, change: Change) {
-    match change {
-        Change::Write(writes) => {
-            for (key, value) in writes {
-                state.write(key, value);
-            }
-        }
-        Change::Register {
-            hotkey,
-            stake_rao,
-            permit,
-            replace,
-        } => {
-            let uid = subnet::register(state, netuid, &hotkey, replace);
-            subnet::stake(state, netuid, &hotkey, stake_rao);
-            subnet::permit(state, netuid, uid, permit);
-        }
-        Change::Stake { hotkey, rao } => subnet::stake(state, netuid, &hotkey, rao),
-        Change::Permit { uid, holds } => subnet::permit(state, netuid, uid, holds),
-        Change::Spec(_) => {}
-    }
-}
-
-/// What the frame writes at the start of each block.
-fn begin(state: &mut State<'_>, header: &Header, milliseconds: u64) {
-    let number = u32::try_from(state.number).unwrap_or(u32::MAX);
-    state.put("System", "Number", &[], &number);
-    state.put("System", "ParentHash", &[], &header.parent);
-    state.put("System", "Digest", &[], &header.logs_encoded());
-    if let Some(parent) = number.checked_sub(1) {
-        state.put("System", "BlockHash", &[&parent.encode()], &header.parent);
-    }
-    state.put("Timestamp", "Now", &[], &milliseconds);
-}
-
-fn success(class: &str) -> Value<()> {
-    let weight = Value::named_composite([
-        ("ref_time", Value::u128(1_000_000)),
-        ("proof_size", Value::u128(0)),
-    ]);
-    Value::named_composite([
-        ("weight", weight),
-        ("class", Value::unnamed_variant(class, [])),
-        ("pays_fee", Value::unnamed_variant("No", [])),
-    ])
-}
-
-fn failure(runtime: &Runtime, error: DispatchError) -> Value<()> {
-    let found = error
-        .names
-        .iter()
-        .find_map(|name| runtime.error(error.pallet, name));
-    match found {
-        Some((pallet, index)) => {
-            let module = Value::named_composite([
-                ("index", Value::u128(u128::from(pallet))),
-                ("error", Value::from_bytes([index, 0, 0, 0])),
-            ]);
-            Value::unnamed_variant("Module", [module])
-        }
-        None => Value::unnamed_variant("BadOrigin", []),
-    }
-}
-
-fn made(header: Header, spec: Spec, milliseconds: u64, extrinsics: Vec<Vec<u8>>) -> Block {
-    Block {
-        hash: header.hash(),
-        header,
-        spec,
-        milliseconds,
-        extrinsics,
-    }
-}
-
-/// Stands for the state root: it covers every write since the first block. No proof can be made from it.
-fn root_of(before: &Hash, writes: &Writes) -> Hash {
-    let mut bytes = before.to_vec();
-    for (key, value) in writes {
-        key.encode_to(&mut bytes);
-        value.encode_to(&mut bytes);
-    }
-    blake2_256(&bytes)
-}
-
-fn wall_clock() -> u64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

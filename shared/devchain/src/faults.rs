@@ -98,7 +98,10 @@ impl Faults {
             }
             Fault::RateLimit(calls) => self.rate_limit.store(*calls, Ordering::SeqCst),
             Fault::SubmitError { code, message } => {
-                let mut queue = self.submissions.lock().unwrap_or_else(|e| e.into_inner());
+                let mut queue = self
+                    .submissions
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
                 queue.push_back((*code, message.clone()));
             }
             Fault::Usurped | Fault::Dropped | Fault::Invalid => {}

@@ -209,7 +209,7 @@ fn faulty_submission(shared: &Shared) -> Result<(), ErrorObjectOwned> {
         .faults
         .submissions
         .lock()
-        .unwrap_or_else(|e| e.into_inner());
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     match queue.pop_front() {
         Some((code, message)) => Err(error(code, message, None)),
         None => Ok(()),

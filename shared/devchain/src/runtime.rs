@@ -37,6 +37,7 @@ pub(crate) struct NotACall {
 
 /// The answer `Core_version` gives, as far as the chain needs it.
 #[derive(Debug, Clone, Decode)]
+#[expect(clippy::struct_field_names, reason = "the runtime's own names")]
 pub(crate) struct Version {
     pub spec_name: String,
     pub impl_name: String,
@@ -378,7 +379,7 @@ impl Runtime {
                     count += 1;
                 }
                 Err(error) => {
-                    tracing::error!(%error, %record, "an event does not fit the metadata")
+                    tracing::error!(%error, %record, "an event does not fit the metadata");
                 }
             }
         }

@@ -1,5 +1,10 @@
 //! subxt, as the validator uses it, against the dev chain under every bundled spec.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may fail by it, helpers included"
+)]
+
 use nexis_devchain::{DevChain, DevChainConfig, DevChainHandle, Fault, GenesisNeuron, Mode, Spec};
 use std::sync::Arc;
 use std::time::Duration;

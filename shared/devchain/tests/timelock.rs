@@ -1,5 +1,10 @@
 //! Timelocked commits: real encryption to the chain's own beacon, real reveal.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may fail by it, helpers included"
+)]
+
 use ark_bls12_381::G2Projective;
 use ark_serialize::{CanonicalDeserialize as _, CanonicalSerialize as _};
 use nexis_devchain::{DevChain, DevChainConfig, DevChainHandle, GenesisNeuron, Mode, Spec};

@@ -59,9 +59,10 @@ pub(crate) fn genesis(state: &mut State<'_>) {
             Value::named_composite([("beacon_id", text("devchain"))]),
         ),
     ]);
-    match state.rt.storage_value("Drand", "BeaconConfig", &config) {
-        Some(value) => state.write(state.rt.key("Drand", "BeaconConfig", &[]), Some(value)),
-        None => tracing::error!("the beacon's description does not fit the metadata"),
+    if let Some(value) = state.rt.storage_value("Drand", "BeaconConfig", &config) {
+        state.write(state.rt.key("Drand", "BeaconConfig", &[]), Some(value));
+    } else {
+        tracing::error!("the beacon's description does not fit the metadata");
     }
 }
 

@@ -106,27 +106,26 @@ fn reveal(state: &mut State<'_>, netuid: u16) {
                 continue;
             };
             let (who, _, ciphertext, round) = commit;
-            match open(&ciphertext, &signature, &who) {
-                Some((uids, values, version_key)) => {
-                    let submission = Submission {
-                        netuid,
-                        mecid,
-                        uids,
-                        values,
-                        version_key,
-                    };
-                    let index = weights::storage_index(netuid, mecid);
-                    let outcome = state.transaction(|s| {
-                        weights::set(s, &who, &submission, false)?;
-                        let fields = vec![subnet::number(index), account(&who)];
-                        s.deposit("SubtensorModule", "TimelockedWeightsRevealed", fields);
-                        Ok(())
-                    });
-                    if let Err(error) = outcome {
-                        tracing::debug!(?error, round, "a revealed commit was refused");
-                    }
-                }
-                None => tracing::debug!(round, "a commit could not be opened"),
+            let Some((uids, values, version_key)) = open(&ciphertext, &signature, &who) else {
+                tracing::debug!(round, "a commit could not be opened");
+                continue;
+            };
+            let submission = Submission {
+                netuid,
+                mecid,
+                uids,
+                values,
+                version_key,
+            };
+            let index = weights::storage_index(netuid, mecid);
+            let outcome = state.transaction(|s| {
+                weights::set(s, &who, &submission, false)?;
+                let fields = vec![subnet::number(index), account(&who)];
+                s.deposit("SubtensorModule", "TimelockedWeightsRevealed", fields);
+                Ok(())
+            });
+            if let Err(error) = outcome {
+                tracing::debug!(?error, round, "a revealed commit was refused");
             }
         }
         if waiting.is_empty() {

@@ -369,14 +369,12 @@ pub(crate) fn pool_refusal(state: &State<'_>, who: &[u8; 32], call: &Call) -> Op
     if lacks_stake(state, netuid, who) {
         return Some(1);
     }
-    match commit {
-        Some(round) => stale_round(state, round).then_some(15),
-        None => {
-            let limited = !commit_reveal(state, netuid);
-            let index = storage_index(netuid, mecid);
-            (limited && too_soon(state, netuid, index, uid)).then_some(6)
-        }
+    if let Some(round) = commit {
+        return stale_round(state, round).then_some(15);
     }
+    let limited = !commit_reveal(state, netuid);
+    let index = storage_index(netuid, mecid);
+    (limited && too_soon(state, netuid, index, uid)).then_some(6)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use std::time::Duration;
 const MOST_BLOCKS: u64 = 10_000;
 
 /// `dev_newBlock([count])`: makes blocks, answers the last one's hash.
+#[expect(clippy::unnecessary_wraps, reason = "every method has this shape")]
 pub(super) fn new_block(shared: &Shared, args: &[Value]) -> Answer {
     let count = args
         .first()

@@ -1,0 +1,313 @@
+//! GStreamer pipelines over bytes in memory: built in code from a closed list of elements.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as app;
+
+use crate::front::Container;
+use crate::probe::Probed;
+
+/// Elements that may be built; no other factory is ever asked for.
+pub const ELEMENTS: &[&str] = &[
+    "appsrc",
+    "appsink",
+    "capsfilter",
+    "videoconvert",
+    "jpegenc",
+    "qtdemux",
+    "matroskademux",
+    "avidemux",
+    "flvdemux",
+    "tsdemux",
+    "h264parse",
+    "h265parse",
+    "vp9parse",
+    "av1parse",
+    "mpeg4videoparse",
+    "mpegvideoparse",
+    "jpegparse",
+    "avdec_h264",
+    "avdec_h265",
+    "vp8dec",
+    "vp9dec",
+    "av1dec",
+    "avdec_mpeg4",
+    "avdec_mpeg2video",
+    "jpegdec",
+];
+
+/// Why a pipeline gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// GStreamer could not be started.
+    #[error("could not start GStreamer: install its core and base plugins")]
+    Init(#[source] Arc<gst::glib::Error>),
+    /// A plugin of the list is not installed.
+    #[error("element {0} is missing: install the GStreamer good, bad and libav plugins")]
+    Missing(&'static str),
+    /// No element of the list handles the stream.
+    #[error("no listed element handles {0}")]
+    Unsupported(String),
+    /// The elements refused the bytes.
+    #[error("pipeline refused the bytes")]
+    Refused,
+    /// The wall clock budget was used up.
+    #[error("pipeline used up its time")]
+    Deadline,
+    /// A picture is larger than the budget.
+    #[error("picture of {0}x{1} is over the budget")]
+    TooLarge(u32, u32),
+}
+
+/// Starts GStreamer once. The registry is only read or scanned, never written, and no helper is spawned.
+pub fn init() -> Result<(), PipelineError> {
+    static STARTED: OnceLock<Result<(), Arc<gst::glib::Error>>> = OnceLock::new();
+    STARTED
+        .get_or_init(|| gst::init().map_err(Arc::new))
+        .clone()
+        .map_err(PipelineError::Init)
+}
+
+/// Builds one element of [`ELEMENTS`].
+pub(crate) fn element(name: &'static str) -> Result<gst::Element, PipelineError> {
+    debug_assert!(ELEMENTS.contains(&name), "only listed elements are built");
+    gst::ElementFactory::make(name)
+        .build()
+        .map_err(|_| PipelineError::Missing(name))
+}
+
+/// A pipeline that is set to null on every way out.
+pub(crate) struct Running(pub(crate) gst::Pipeline);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Nothing can be done about a failure, and the pipeline is dropped anyway.
+        self.0.set_state(gst::State::Null).ok();
+    }
+}
+
+impl Running {
+    /// Fails when the bus holds an error.
+    pub(crate) fn check(&self) -> Result<(), PipelineError> {
+        let error = self
+            .0
+            .bus()
+            .and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
+        error.map_or(Ok(()), |_| Err(PipelineError::Refused))
+    }
+}
+
+/// A source that serves `clip` at any offset.
+fn source(clip: Arc<[u8]>) -> Result<gst::Element, PipelineError> {
+    let element = element("appsrc")?;
+    let source = element
+        .clone()
+        .downcast::<app::AppSrc>()
+        .map_err(|_| PipelineError::Missing("appsrc"))?;
+    source.set_stream_type(app::AppStreamType::RandomAccess);
+    source.set_size(i64::try_from(clip.len()).map_err(|_| PipelineError::Refused)?);
+    source.set_format(gst::Format::Bytes);
+    let place = Arc::new(AtomicUsize::new(0));
+    let seek_place = Arc::clone(&place);
+    let length = clip.len();
+    source.set_callbacks(
+        app::AppSrcCallbacks::builder()
+            .need_data(move |source, wanted| {
+                let at = place.load(Ordering::SeqCst);
+                let wanted = (wanted as usize).clamp(1, 1 << 20);
+                let end = at.saturating_add(wanted.max(65_536)).min(clip.len());
+                // A refused push means that the pipeline is being stopped.
+                if at >= end {
+                    source.end_of_stream().ok();
+                } else if let Some(piece) = clip.get(at..end) {
+                    place.store(end, Ordering::SeqCst);
+                    let mut buffer = gst::Buffer::from_slice(piece.to_vec());
+                    if let Some(buffer) = buffer.get_mut() {
+                        buffer.set_offset(at as u64);
+                    }
+                    source.push_buffer(buffer).ok();
+                }
+            })
+            .seek_data(move |_, offset| {
+                let at = usize::try_from(offset).unwrap_or(usize::MAX);
+                seek_place.store(at, Ordering::SeqCst);
+                at <= length
+            })
+            .build(),
+    );
+    Ok(element)
+}
+
+fn demuxer(container: Container) -> Result<gst::Element, PipelineError> {
+    element(match container {
+        Container::Mp4 => "qtdemux",
+        Container::Matroska => "matroskademux",
+        Container::Avi => "avidemux",
+        Container::Flv => "flvdemux",
+        Container::Ts => "tsdemux",
+        Container::Gif | Container::Picture => {
+            return Err(PipelineError::Unsupported("single pictures".to_owned()));
+        }
+    })
+}
+
+/// Parser, decoder and ffprobe's name for the caps of a demuxed stream.
+fn chain(caps: &gst::StructureRef) -> Option<(Option<&'static str>, &'static str, &'static str)> {
+    Some(match caps.name().as_str() {
+        "video/x-h264" => (Some("h264parse"), "avdec_h264", "h264"),
+        "video/x-h265" => (Some("h265parse"), "avdec_h265", "hevc"),
+        "video/x-vp8" => (None, "vp8dec", "vp8"),
+        "video/x-vp9" => (Some("vp9parse"), "vp9dec", "vp9"),
+        "video/x-av1" => (Some("av1parse"), "av1dec", "av1"),
+        "image/jpeg" => (Some("jpegparse"), "jpegdec", "mjpeg"),
+        "video/mpeg" => match caps.get::<i32>("mpegversion") {
+            Ok(4) => (Some("mpeg4videoparse"), "avdec_mpeg4", "mpeg4"),
+            _ => (Some("mpegvideoparse"), "avdec_mpeg2video", "mpeg2video"),
+        },
+        "video/x-divx" => (Some("mpeg4videoparse"), "avdec_mpeg4", "mpeg4"),
+        _ => return None,
+    })
+}
+
+/// The first video stream of a clip on its way into a sink.
+pub(crate) struct Opened {
+    pub(crate) running: Running,
+    pub(crate) sink: app::AppSink,
+    /// Told once: the codec's name, or that the stream cannot be handled.
+    pub(crate) linked: Receiver<Result<&'static str, PipelineError>>,
+}
+
+/// Builds source, demuxer, parser and (when `decode`) decoder; the pipeline plays when this returns.
+pub(crate) fn open(
+    clip: &[u8],
+    container: Container,
+    decode: bool,
+) -> Result<Opened, PipelineError> {
+    init()?;
+    let pipeline = gst::Pipeline::new();
+    let running = Running(pipeline.clone());
+    let (source, demux) = (source(Arc::from(clip))?, demuxer(container)?);
+    let sink = app::AppSink::builder().sync(false).max_buffers(2).build();
+    let refused = |_| PipelineError::Refused;
+    pipeline
+        .add_many([&source, &demux, sink.upcast_ref()])
+        .map_err(refused)?;
+    source.link(&demux).map_err(refused)?;
+    let (told, linked) = sync_channel(1);
+    let (weak, target) = (pipeline.downgrade(), sink.clone());
+    let taken = std::sync::atomic::AtomicBool::new(false);
+    demux.connect_pad_added(move |_, pad| {
+        let Some(pipeline) = weak.upgrade() else {
+            return;
+        };
+        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+        let Some(caps) = caps.structure(0) else {
+            return;
+        };
+        let video = caps.name().starts_with("video/") || caps.name().starts_with("image/");
+        if !video || taken.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        // The channel has room for the one answer; a second never comes.
+        told.try_send(link(&pipeline, pad, caps, target.upcast_ref(), decode))
+            .ok();
+    });
+    pipeline
+        .set_state(gst::State::Playing)
+        .map_err(|_| PipelineError::Refused)?;
+    Ok(Opened {
+        running,
+        sink,
+        linked,
+    })
+}
+
+fn link(
+    pipeline: &gst::Pipeline,
+    pad: &gst::Pad,
+    caps: &gst::StructureRef,
+    sink: &gst::Element,
+    decode: bool,
+) -> Result<&'static str, PipelineError> {
+    let unsupported = || PipelineError::Unsupported(caps.name().to_string());
+    let (parser, decoder, name) = chain(caps).ok_or_else(unsupported)?;
+    let mut elements = Vec::new();
+    if let Some(parser) = parser {
+        elements.push(element(parser)?);
+    }
+    if decode {
+        let decoder = element(decoder)?;
+        if decoder.has_property("max-threads") {
+            decoder.set_property_from_str("max-threads", "1");
+        }
+        let convert = element("videoconvert")?;
+        let filter = element("capsfilter")?;
+        filter.set_property(
+            "caps",
+            gst::Caps::builder("video/x-raw")
+                .field("format", "I420")
+                .build(),
+        );
+        elements.extend([decoder, convert, filter]);
+    }
+    let refused = |_| PipelineError::Refused;
+    pipeline.add_many(&elements).map_err(refused)?;
+    elements.push(sink.clone());
+    gst::Element::link_many(&elements).map_err(refused)?;
+    for element in &elements {
+        element.sync_state_with_parent().map_err(refused)?;
+    }
+    let first = elements
+        .first()
+        .and_then(|e| e.static_pad("sink"))
+        .ok_or(PipelineError::Refused)?;
+    pad.link(&first).map_err(|_| PipelineError::Refused)?;
+    Ok(name)
+}
+
+impl Opened {
+    /// The next sample; `None` at the end of the stream.
+    pub(crate) fn next(&self, deadline: Instant) -> Result<Option<gst::Sample>, PipelineError> {
+        loop {
+            if let Some(sample) = self.sink.try_pull_sample(gst::ClockTime::from_mseconds(20)) {
+                return Ok(Some(sample));
+            }
+            if self.sink.is_eos() {
+                return Ok(None);
+            }
+            self.running.check()?;
+            if Instant::now() >= deadline {
+                return Err(PipelineError::Deadline);
+            }
+        }
+    }
+}
+
+/// The size in the parser's caps of the first video stream.
+pub(crate) fn size(clip: &[u8], container: Container) -> Result<Probed, PipelineError> {
+    let opened = open(clip, container, false)?;
+    let sample = opened.next(Instant::now() + Duration::from_secs(10))?;
+    let sample = sample.ok_or(PipelineError::Refused)?;
+    let codec = opened
+        .linked
+        .try_recv()
+        .map_err(|_| PipelineError::Refused)??;
+    let caps = sample
+        .caps()
+        .and_then(|caps| caps.structure(0))
+        .ok_or(PipelineError::Refused)?;
+    let side = |name| {
+        let value = caps.get::<i32>(name).map_err(|_| PipelineError::Refused)?;
+        u32::try_from(value).map_err(|_| PipelineError::Refused)
+    };
+    Ok(Probed {
+        width: side("width")?,
+        height: side("height")?,
+        codec: codec.to_owned(),
+    })
+}

@@ -1,0 +1,316 @@
+//! Sizes against ffprobe, pictures against ffmpeg's selection.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nexis_media::{Budget, frames, probe};
+
+fn run(program: &str, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.expect("ffmpeg and ffprobe are installed: apt-get install ffmpeg");
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+    )
+}
+
+/// What ffprobe says: nothing when it cannot probe or finds no video.
+fn peer(path: &Path) -> Option<(u32, u32)> {
+    let entries = "stream=width,height";
+    let path = path.to_str().unwrap();
+    let base = [
+        "-v",
+        "quiet",
+        "-select_streams",
+        "v:0",
+        "-show_entries",
+        entries,
+        "-of",
+        "csv=p=0",
+    ];
+    let (good, text) = run("ffprobe", &[&base[..], &[path]].concat());
+    let line = text
+        .lines()
+        .next()
+        .filter(|_| good)?
+        .trim_end_matches(',')
+        .to_owned();
+    let (width, height) = line.split_once(',')?;
+    Some((width.parse().ok()?, height.parse().ok()?))
+}
+
+fn ours(bytes: &[u8]) -> Option<(u32, u32)> {
+    probe(bytes).ok().map(|found| (found.width, found.height))
+}
+
+fn make(folder: &Path, name: &str, arguments: &str) -> PathBuf {
+    let path = folder.join(name);
+    let words: Vec<&str> = arguments.split_whitespace().collect();
+    let end = ["-y", path.to_str().unwrap()];
+    let (good, _) = run("ffmpeg", &[&["-v", "error"][..], &words, &end].concat());
+    assert!(good, "ffmpeg makes {name}");
+    path
+}
+
+const PICTURE: &str = "-f lavfi -i testsrc2=s=320x180:r=30:d=1";
+const BOTH: &str = "-f lavfi -i testsrc2=s=320x180:r=30:d=1 -f lavfi -i sine=d=1";
+
+fn corpus(folder: &Path) -> Vec<PathBuf> {
+    let with = |input: &str, rest: &str| format!("{input} {rest}");
+    let x264 = "-c:v libx264 -preset ultrafast";
+    let recipes: Vec<(&str, String)> = vec![
+        ("h264.mp4", with(BOTH, x264)),
+        (
+            "h264_faststart.mp4",
+            with(BOTH, &format!("{x264} -movflags +faststart")),
+        ),
+        (
+            "h264_fragmented.mp4",
+            with(BOTH, &format!("{x264} -movflags frag_keyframe+empty_moov")),
+        ),
+        (
+            "h264_cmaf.mp4",
+            with(
+                BOTH,
+                &format!("{x264} -movflags frag_keyframe+empty_moov+default_base_moof"),
+            ),
+        ),
+        (
+            "h264_odd.mp4",
+            "-f lavfi -i testsrc2=s=319x179:d=1 -pix_fmt yuv444p -c:v libx264".to_owned(),
+        ),
+        (
+            "h264_cropped.mp4",
+            "-f lavfi -i testsrc2=s=322x182:d=1 -pix_fmt yuv420p -c:v libx264".to_owned(),
+        ),
+        (
+            "h264_interlaced.mp4",
+            with(PICTURE, "-c:v libx264 -flags +ilme+ildct -x264opts tff=1"),
+        ),
+        (
+            "h264_high10.mp4",
+            with(PICTURE, "-pix_fmt yuv420p10le -c:v libx264"),
+        ),
+        (
+            "h264_sar.mp4",
+            with(PICTURE, &format!("-vf setsar=4/3 {x264}")),
+        ),
+        ("h264_edit.mp4", with(BOTH, &format!("{x264} -ss 0.4"))),
+        (
+            "h265_hvc1.mp4",
+            with(
+                PICTURE,
+                "-c:v libx265 -x265-params log-level=none -tag:v hvc1",
+            ),
+        ),
+        (
+            "h265_hev1.mp4",
+            with(
+                PICTURE,
+                "-c:v libx265 -x265-params log-level=none -tag:v hev1",
+            ),
+        ),
+        (
+            "vp9.mp4",
+            with(PICTURE, "-c:v libvpx-vp9 -deadline realtime -cpu-used 8"),
+        ),
+        (
+            "vp9.webm",
+            with(PICTURE, "-c:v libvpx-vp9 -deadline realtime -cpu-used 8"),
+        ),
+        (
+            "vp8.webm",
+            with(PICTURE, "-c:v libvpx -deadline realtime -cpu-used 8"),
+        ),
+        (
+            "av1.mp4",
+            with(PICTURE, "-c:v libaom-av1 -usage realtime -cpu-used 8"),
+        ),
+        (
+            "av1.webm",
+            with(PICTURE, "-c:v libaom-av1 -usage realtime -cpu-used 8"),
+        ),
+        ("mpeg4.mp4", with(PICTURE, "-c:v mpeg4")),
+        ("mjpeg.mp4", with(PICTURE, "-c:v mjpeg")),
+        ("h264.mov", with(PICTURE, x264)),
+        ("h264.mkv", with(BOTH, x264)),
+        (
+            "h265.mkv",
+            with(PICTURE, "-c:v libx265 -x265-params log-level=none"),
+        ),
+        ("h264.avi", with(PICTURE, x264)),
+        ("mpeg4.avi", with(PICTURE, "-c:v mpeg4")),
+        ("h264.flv", with(PICTURE, x264)),
+        ("h264.ts", with(PICTURE, x264)),
+        ("mpeg2.ts", with(PICTURE, "-c:v mpeg2video")),
+        ("anim.gif", with(PICTURE, "")),
+        ("still.jpg", with(PICTURE, "-frames:v 1")),
+        ("still.png", with(PICTURE, "-frames:v 1")),
+        ("audio.mp4", "-f lavfi -i sine=d=1".to_owned()),
+        ("audio.mka", "-f lavfi -i sine=d=1".to_owned()),
+        (
+            "two.mp4",
+            format!("-f lavfi -i testsrc2=s=160x90:d=1 {PICTURE} -map 0 -map 1 {x264}"),
+        ),
+        ("audio_first.mp4", format!("{BOTH} -map 1 -map 0 {x264}")),
+    ];
+    let mut made: Vec<_> = recipes
+        .iter()
+        .map(|(name, how)| make(folder, name, how))
+        .collect();
+    let plain = made[0].to_str().unwrap();
+    made.push(make(
+        folder,
+        "rotated.mp4",
+        &format!("-i {plain} -c copy -metadata:s:v rotate=90"),
+    ));
+    made
+}
+
+fn bad_bytes() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("zero.mp4", Vec::new()),
+        ("text.mp4", b"these are words and not a clip\n".repeat(50)),
+        ("nulls.mp4", vec![0; 4096]),
+        ("ftyp.mp4", b"\0\0\0\x18ftypisom\0\0\x02\0isomiso2".to_vec()),
+    ]
+}
+
+#[test]
+fn sizes_are_those_of_ffprobe_whole_and_truncated_and_with_a_lying_container() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut wrong = Vec::new();
+    let mut check = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join("judged.mp4");
+        fs::write(&path, bytes).unwrap();
+        let (peer, ours) = (peer(&path), ours(bytes));
+        if peer != ours {
+            wrong.push(format!("{name}: ffprobe {peer:?}, ours {ours:?}"));
+        }
+    };
+    for (name, bytes) in bad_bytes() {
+        check(name, &bytes);
+    }
+    for path in corpus(folder.path()) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let bytes = fs::read(&path).unwrap();
+        check(&name, &bytes);
+        let mut lying = bytes.clone();
+        for kind in [b"avc1", b"hvc1", b"hev1", b"vp09", b"av01", b"mp4v"] {
+            let stsd = lying
+                .windows(4)
+                .position(|w| w == b"stsd")
+                .unwrap_or(lying.len());
+            let near = &lying[stsd.min(lying.len())..(stsd + 40).min(lying.len())];
+            if let Some(at) = near.windows(4).position(|w| w == kind) {
+                lying[stsd + at + 28..stsd + at + 32].copy_from_slice(&[0, 100, 0, 50]);
+                check(&format!("{name} with a lying sample entry"), &lying);
+                break;
+            }
+        }
+        if [
+            "h264_faststart.mp4",
+            "h264_fragmented.mp4",
+            "h264.mp4",
+            "vp9.webm",
+            "h264.mkv",
+        ]
+        .contains(&&*name)
+        {
+            for part in (5..100).step_by(5) {
+                check(
+                    &format!("{name} cut at {part} %"),
+                    &bytes[..bytes.len() * part / 100],
+                );
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+fn golden_clips() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/corpus");
+    let mut clips: Vec<PathBuf> = Vec::new();
+    for bucket in fs::read_dir(root).unwrap() {
+        for interval in fs::read_dir(bucket.unwrap().path()).unwrap().flatten() {
+            let Ok(found) = fs::read_dir(interval.path().join("clips")) else {
+                continue;
+            };
+            clips.extend(
+                found
+                    .flatten()
+                    .map(|e| e.path())
+                    .filter(|p| p.extension().is_some()),
+            );
+        }
+    }
+    clips.sort_by_key(|path| path.file_name().map(ToOwned::to_owned));
+    clips.dedup_by_key(|path| path.file_name().map(ToOwned::to_owned));
+    clips
+}
+
+#[test]
+fn golden_clips_have_the_size_of_ffprobe() {
+    let clips = golden_clips();
+    assert!(clips.len() > 30, "the golden corpus is there");
+    let wrong: Vec<String> = clips
+        .iter()
+        .map(|path| (path, peer(path), ours(&fs::read(path).unwrap())))
+        .filter(|(_, peer, ours)| peer != ours)
+        .map(|found| format!("{found:?}"))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn golden_clips_give_the_source_frames_that_ffmpeg_picks() {
+    // Made by the golden set's author with ffmpeg 5.1: base_b, base_d, h264_1fps, ...
+    let table: [(&str, &[u32]); 12] = [
+        ("base_b", &[10, 31, 52, 72, 93, 114]),
+        ("base_d", &[12, 37, 62, 87, 112, 137]),
+        ("h264_1fps", &[0, 1, 2, 2, 3, 4]),
+        ("h264_10fps", &[4, 12, 20, 29, 37, 45]),
+        ("h264_main", &[9, 29, 49, 69, 89, 109]),
+        ("h264_high10", &[12, 37, 62, 87, 112, 137]),
+        ("frag_keyframe", &[10, 35, 60, 85, 110, 135]),
+        ("mkv_as_mp4", &[9, 29, 49, 69, 89, 109]),
+        ("mpeg4_sp", &[10, 31, 52, 72, 93, 114]),
+        ("no_audio", &[12, 37, 62, 87, 112, 137]),
+        ("tiny", &[4, 14, 24, 34, 44, 54]),
+        ("vfr", &[12, 37, 51, 63, 76, 88]),
+    ];
+    let clips = golden_clips();
+    let mut wrong = Vec::new();
+    for (name, expected) in table {
+        let path = clips
+            .iter()
+            .find(|p| p.file_stem().is_some_and(|s| s == name));
+        let bytes = fs::read(path.expect("the golden clip is there")).unwrap();
+        let found = frames(&bytes, 6, Budget::default());
+        let numbers: Option<Vec<u32>> = found
+            .as_ref()
+            .ok()
+            .map(|f| f.iter().map(|f| f.number).collect());
+        if numbers.as_deref() != Some(expected) {
+            wrong.push(format!("{name}: {numbers:?} {:?}", found.err()));
+        }
+        for frame in frames(&bytes, 1, Budget::default()).unwrap_or_default() {
+            assert!(frame.jpeg.starts_with(&[0xff, 0xd8]) && frame.jpeg.ends_with(&[0xff, 0xd9]));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn junk_gives_no_pictures_and_no_panic() {
+    for (name, bytes) in bad_bytes() {
+        assert!(frames(&bytes, 6, Budget::default()).is_err(), "{name}");
+    }
+}

@@ -1,0 +1,723 @@
+use crate::keys::{Keys, RoundKeys};
+use crate::link::{Ask, Links, board_error};
+use crate::script::Scripts;
+use async_trait::async_trait;
+use futures::StreamExt;
+use nexis_ports::{Board, BoardError, Leadership, Posted, Stage, Tally, Write};
+use nexis_protocol::{Hotkey, IntervalId, JobId, LeaderEpoch, Netuid};
+use redis::aio::PubSub;
+use redis::{Client, Cmd, Script};
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// Highest row that can be waited for. A bitmap of this many rows has 2 MB; data sets end far below.
+const MAX_ROW: u32 = 1 << 24;
+/// A retired round's stage in the scripts.
+const RETIRED: u8 = 9;
+
+/// Settings of a board.
+#[derive(Clone)]
+pub struct RedisOptions {
+    /// `redis://[user:password@]host:port[/database]`.
+    pub url: String,
+    /// The subnet; part of every key, so that several subnets share a server.
+    pub netuid: Netuid,
+    /// How long an interval's keys, and the mark of a retired one, outlive their last stage change.
+    pub retention: Duration,
+    /// How long a fact outlives its last writing.
+    pub fact_retention: Duration,
+    /// Connections at most; as many calls run at a time.
+    pub connections: usize,
+    /// Time for an answer.
+    pub answer_within: Duration,
+}
+
+impl RedisOptions {
+    /// The usual settings.
+    pub fn new(url: impl Into<String>, netuid: Netuid) -> Self {
+        Self {
+            url: url.into(),
+            netuid,
+            // A round lasts minutes; three days let an operator look at a stuck one after a weekend.
+            retention: Duration::from_secs(3 * 24 * 3600),
+            fact_retention: Duration::from_secs(90 * 24 * 3600),
+            connections: 16,
+            // Reading a full interval's results takes under a second; more is a server in trouble.
+            answer_within: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A [`Board`] that any number of processes share. Clones share the connections.
+#[derive(Clone)]
+pub struct RedisBoard {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    links: Links,
+    client: Client,
+    keys: Keys,
+    scripts: Scripts,
+    retention_ms: u64,
+    fact_retention_ms: u64,
+    answer_within: Duration,
+    /// The epoch that this process has stamped on every listed interval.
+    stamped: AtomicU64,
+    /// The subscription that [`Board::changed`] listens on; hints wait in it between two calls.
+    hints: Mutex<Option<PubSub>>,
+}
+
+/// What a leader's script answers.
+enum Verdict {
+    Applied,
+    Already,
+    NotOpen,
+}
+
+fn millis(duration: Duration) -> u64 {
+    // Redis takes signed 64 bits and adds the time of day.
+    u64::try_from(duration.as_millis())
+        .unwrap_or(u64::MAX)
+        .clamp(1, i64::MAX as u64 / 4)
+}
+
+fn verdict(ours: LeaderEpoch, (code, newest): (i64, String)) -> Result<Verdict, BoardError> {
+    match code {
+        1 => Ok(Verdict::Applied),
+        0 => Ok(Verdict::Already),
+        -2 => Ok(Verdict::NotOpen),
+        -1 => Err(BoardError::Fenced {
+            ours,
+            newest: read(&newest)?,
+        }),
+        other => Err(BoardError::Corrupt(format!("a script answered {other}"))),
+    }
+}
+
+fn read<T: FromStr>(text: &str) -> Result<T, BoardError> {
+    text.parse()
+        .map_err(|_| BoardError::Corrupt(format!("'{text}' where an id should be")))
+}
+
+const fn number(stage: Stage) -> u8 {
+    match stage {
+        Stage::Miners => 0,
+        Stage::Clips => 1,
+        Stage::Closed => 2,
+    }
+}
+
+fn cannot_be_expected(id: &JobId, interval: IntervalId, stage: Stage) -> BoardError {
+    BoardError::Refused(format!(
+        "job '{id}' cannot be waited for in stage {stage:?} of interval {interval}"
+    ))
+}
+
+fn set_bit(bits: &mut Vec<u8>, row: u32) {
+    let at = (row / 8) as usize;
+    if bits.len() <= at {
+        bits.resize(at + 1, 0);
+    }
+    // Redis counts bits from the most significant one.
+    bits[at] |= 0x80 >> (row % 8);
+}
+
+fn rows_of(bits: &[u8]) -> impl Iterator<Item = u32> + '_ {
+    bits.iter().zip(0_u32..).flat_map(|(byte, at)| {
+        (0..8)
+            .filter(move |bit| byte & (0x80 >> bit) != 0)
+            .map(move |bit| at * 8 + bit)
+    })
+}
+
+impl RedisBoard {
+    /// Connects, and checks that the server answers and lets us in.
+    pub async fn connect(options: RedisOptions) -> Result<Self, BoardError> {
+        let client = Client::open(options.url.as_str()).map_err(|error| {
+            // The address may hold a password: say what is wrong with it, not what it is.
+            BoardError::Refused(format!("the address of Redis is not one: {error}"))
+        })?;
+        let links = Links::new(client.clone(), options.connections, options.answer_within)?;
+        links.ask::<String>(&Ask::One(redis::cmd("PING"))).await?;
+        let inner = Inner {
+            links,
+            client,
+            keys: Keys::new(options.netuid),
+            scripts: Scripts::new(),
+            retention_ms: millis(options.retention),
+            fact_retention_ms: millis(options.fact_retention),
+            answer_within: options.answer_within,
+            stamped: AtomicU64::new(0),
+            hints: Mutex::new(None),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    async fn script<T: redis::FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[String],
+        arguments: &[&[u8]],
+    ) -> Result<T, BoardError> {
+        let mut invocation = script.prepare_invoke();
+        for key in keys {
+            invocation.key(key);
+        }
+        for argument in arguments {
+            invocation.arg(*argument);
+        }
+        self.inner.links.ask(&Ask::Script(invocation)).await
+    }
+
+    /// Checks, in the slot that knows, that the epoch leads.
+    async fn enter(
+        &self,
+        epoch: LeaderEpoch,
+        interval: IntervalId,
+        how: &str,
+    ) -> Result<(), BoardError> {
+        let inner = &self.inner;
+        let answer = self
+            .script(
+                &inner.scripts.enter,
+                &[inner.keys.epoch(), inner.keys.rounds()],
+                &[
+                    epoch.to_string().as_bytes(),
+                    interval.to_string().as_bytes(),
+                    how.as_bytes(),
+                ],
+            )
+            .await?;
+        verdict(epoch, answer).map(|_| ())
+    }
+
+    async fn listed(&self) -> Result<Vec<IntervalId>, BoardError> {
+        let key = &self.inner.keys.rounds();
+        let listed: Vec<String> = self
+            .inner
+            .links
+            .ask(&Ask::One(Cmd::zrange(key, 0, -1)))
+            .await?;
+        listed.iter().map(|text| read(text)).collect()
+    }
+
+    /// Makes every listed interval refuse older epochs.
+    async fn stamp(&self, epoch: LeaderEpoch) -> Result<(), BoardError> {
+        if self.inner.stamped.load(Ordering::Acquire) == epoch.get() {
+            return Ok(());
+        }
+        for interval in self.listed().await? {
+            let keys = [self.inner.keys.round(interval).meta()];
+            let retention = self.inner.retention_ms.to_string();
+            let arguments = [epoch.to_string(), retention];
+            let arguments = arguments.each_ref().map(String::as_bytes);
+            let _: i64 = self
+                .script(&self.inner.scripts.stamp, &keys, &arguments)
+                .await?;
+        }
+        self.inner.stamped.store(epoch.get(), Ordering::Release);
+        Ok(())
+    }
+
+    async fn stage(&self, interval: IntervalId) -> Result<Option<u8>, BoardError> {
+        let key = &self.inner.keys.round(interval).meta();
+        let stage: Option<u8> = self
+            .inner
+            .links
+            .ask(&Ask::One(Cmd::hget(key, "stage")))
+            .await?;
+        Ok(stage.filter(|stage| *stage != RETIRED))
+    }
+
+    async fn clip_miners(&self, keys: &RoundKeys) -> Result<Vec<Hotkey>, BoardError> {
+        let key = &keys.clip_miners();
+        let miners: Vec<String> = self.inner.links.ask(&Ask::One(Cmd::smembers(key))).await?;
+        let mut miners: Vec<Hotkey> = miners
+            .iter()
+            .map(|text| read(text))
+            .collect::<Result<_, _>>()?;
+        miners.sort();
+        Ok(miners)
+    }
+
+    async fn hash(&self, key: String) -> Result<Vec<(String, Vec<u8>)>, BoardError> {
+        let key = &key;
+        self.inner.links.ask(&Ask::One(Cmd::hgetall(key))).await
+    }
+
+    async fn bits(&self, key: String) -> Result<Vec<u8>, BoardError> {
+        let key = &key;
+        let bits: Option<Vec<u8>> = self.inner.links.ask(&Ask::One(Cmd::get(key))).await?;
+        Ok(bits.unwrap_or_default())
+    }
+
+    async fn wait_for_hint(&self) -> Result<(), BoardError> {
+        let mut hints = self.inner.hints.lock().await;
+        if hints.is_none() {
+            let open = async {
+                let mut subscription = self.inner.client.get_async_pubsub().await?;
+                subscription.subscribe(self.inner.keys.channel()).await?;
+                Ok::<_, redis::RedisError>(subscription)
+            };
+            let subscription = open.await.map_err(|error| board_error(&error))?;
+            // What happened before we listened was not heard: let the caller look.
+            *hints = Some(subscription);
+            return Ok(());
+        }
+        let Some(subscription) = hints.as_mut() else {
+            return Ok(());
+        };
+        let mut messages = subscription.on_message();
+        if messages.next().await.is_none() {
+            drop(messages);
+            *hints = None;
+            return Err(BoardError::Unavailable("the subscription ended".to_owned()));
+        }
+        // Many hints are one.
+        while let Some(Some(_)) = futures::FutureExt::now_or_never(messages.next()) {}
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Board for RedisBoard {
+    async fn campaign(&self, who: &str, ttl: Duration) -> Result<Leadership, BoardError> {
+        let inner = &self.inner;
+        let keys = [inner.keys.lease(), inner.keys.epoch()];
+        let ttl = millis(ttl).to_string();
+        let (leads, text): (i64, String) = self
+            .script(
+                &inner.scripts.campaign,
+                &keys,
+                &[who.as_bytes(), ttl.as_bytes()],
+            )
+            .await?;
+        if leads == 0 {
+            return Ok(Leadership::Follower { holder: text });
+        }
+        let epoch = read(&text)?;
+        self.stamp(epoch).await?;
+        Ok(Leadership::Leader(epoch))
+    }
+
+    async fn resign(&self, epoch: LeaderEpoch) -> Result<(), BoardError> {
+        let inner = &self.inner;
+        let keys = [inner.keys.lease(), inner.keys.epoch()];
+        let arguments = [epoch.to_string(), inner.keys.channel()];
+        let arguments = arguments.each_ref().map(String::as_bytes);
+        let _: i64 = self
+            .script(&inner.scripts.resign, &keys, &arguments)
+            .await?;
+        Ok(())
+    }
+
+    async fn open(
+        &self,
+        epoch: LeaderEpoch,
+        interval: IntervalId,
+        plan: Vec<u8>,
+        expected: &[JobId],
+    ) -> Result<Write, BoardError> {
+        let inner = &self.inner;
+        let mut hotkeys: Vec<&str> = Vec::with_capacity(expected.len());
+        for id in expected {
+            match id {
+                JobId::Miner {
+                    interval: of,
+                    hotkey,
+                } if *of == interval => {
+                    hotkeys.push(hotkey.as_str());
+                }
+                _ => return Err(cannot_be_expected(id, interval, Stage::Miners)),
+            }
+        }
+        hotkeys.sort_unstable();
+        hotkeys.dedup();
+        self.enter(epoch, interval, "list").await?;
+        let keys = inner.keys.round(interval);
+        let head = [
+            epoch.to_string(),
+            inner.retention_ms.to_string(),
+            inner.keys.channel(),
+        ];
+        let mut arguments: Vec<&[u8]> = head.iter().map(String::as_bytes).collect();
+        arguments.push(&plan);
+        arguments.extend(hotkeys.iter().map(|hotkey| hotkey.as_bytes()));
+        let answer = self
+            .script(
+                &inner.scripts.open,
+                &[keys.meta(), keys.miners_wanted()],
+                &arguments,
+            )
+            .await?;
+        match verdict(epoch, answer)? {
+            Verdict::Applied => Ok(Write::Applied),
+            Verdict::Already | Verdict::NotOpen => Ok(Write::Already),
+        }
+    }
+
+    async fn advance(
+        &self,
+        epoch: LeaderEpoch,
+        interval: IntervalId,
+        to: Stage,
+        plan: Vec<u8>,
+        expected: &[JobId],
+    ) -> Result<Write, BoardError> {
+        let inner = &self.inner;
+        let mut rows: BTreeMap<&Hotkey, Vec<u8>> = BTreeMap::new();
+        for id in expected {
+            match id {
+                JobId::Clip {
+                    interval: of,
+                    hotkey,
+                    row,
+                } if *of == interval && to == Stage::Clips && *row < MAX_ROW => {
+                    set_bit(rows.entry(hotkey).or_default(), *row);
+                }
+                _ => return Err(cannot_be_expected(id, interval, to)),
+            }
+        }
+        let count: usize = rows
+            .values()
+            .flatten()
+            .map(|byte| byte.count_ones() as usize)
+            .sum();
+        let names = inner.keys.round(interval);
+        let mut keys = vec![
+            names.meta(),
+            names.miners_wanted(),
+            names.miners_got(),
+            names.clip_miners(),
+        ];
+        keys.extend(rows.keys().map(|hotkey| names.clips_wanted(hotkey)));
+        let head = [
+            epoch.to_string(),
+            inner.retention_ms.to_string(),
+            inner.keys.channel(),
+            number(to).to_string(),
+        ];
+        let count = count.to_string();
+        let mut arguments: Vec<&[u8]> = head.iter().map(String::as_bytes).collect();
+        arguments.extend([plan.as_slice(), count.as_bytes()]);
+        for (hotkey, bits) in &rows {
+            arguments.extend([hotkey.as_str().as_bytes(), bits.as_slice()]);
+        }
+        let answer = self
+            .script(&inner.scripts.advance, &keys, &arguments)
+            .await?;
+        match verdict(epoch, answer)? {
+            Verdict::Applied => Ok(Write::Applied),
+            Verdict::Already => Ok(Write::Already),
+            Verdict::NotOpen => {
+                // Either the caller is wrong, or the board was emptied and we do not lead any more.
+                self.enter(epoch, interval, "check").await?;
+                Err(BoardError::Refused(format!(
+                    "interval {interval} is not open"
+                )))
+            }
+        }
+    }
+
+    async fn retire(&self, epoch: LeaderEpoch, interval: IntervalId) -> Result<Write, BoardError> {
+        let inner = &self.inner;
+        self.enter(epoch, interval, "check").await?;
+        let names = inner.keys.round(interval);
+        let mut keys = vec![
+            names.meta(),
+            names.miners_wanted(),
+            names.miners_got(),
+            names.miners_late(),
+            names.clip_miners(),
+            names.clips_late(),
+        ];
+        for hotkey in self.clip_miners(&names).await? {
+            keys.push(names.clips_wanted(&hotkey));
+            keys.push(names.clips_have(&hotkey));
+            keys.push(names.clips_got(&hotkey));
+        }
+        let arguments = [
+            epoch.to_string(),
+            inner.retention_ms.to_string(),
+            inner.keys.channel(),
+        ];
+        let arguments = arguments.each_ref().map(String::as_bytes);
+        let answer = self
+            .script(&inner.scripts.retire, &keys, &arguments)
+            .await?;
+        let write = match verdict(epoch, answer)? {
+            Verdict::Applied => Write::Applied,
+            Verdict::Already | Verdict::NotOpen => Write::Already,
+        };
+        let keys = [inner.keys.epoch(), inner.keys.rounds()];
+        let arguments = [epoch.to_string(), interval.to_string()];
+        let arguments = arguments.each_ref().map(String::as_bytes);
+        let answer = self.script(&inner.scripts.leave, &keys, &arguments).await?;
+        verdict(epoch, answer)?;
+        Ok(write)
+    }
+
+    async fn rounds(&self) -> Result<Vec<IntervalId>, BoardError> {
+        let mut open = Vec::new();
+        for interval in self.listed().await? {
+            // Listed but never opened (a leader died in between), or expired: not open.
+            if self.stage(interval).await?.is_some() {
+                open.push(interval);
+            }
+        }
+        Ok(open)
+    }
+
+    async fn tally(&self, interval: IntervalId) -> Result<Option<Tally>, BoardError> {
+        type Fields = (Option<u8>, [Option<u64>; 4]);
+        let key = &self.inner.keys.round(interval).meta();
+        let fields = &["stage", "want0", "done0", "want1", "done1"];
+        let (stage, a, b, c, d): (
+            Option<u8>,
+            Option<u64>,
+            Option<u64>,
+            Option<u64>,
+            Option<u64>,
+        ) = self
+            .inner
+            .links
+            .ask(&Ask::One(Cmd::hmget(key, fields)))
+            .await?;
+        let (stage, [want0, done0, want1, done1]): Fields = (stage, [a, b, c, d]);
+        let tally = |stage, expected: Option<u64>, done: Option<u64>| {
+            let (expected, done) = (expected.unwrap_or(0), done.unwrap_or(0));
+            Ok(Some(Tally {
+                stage,
+                expected,
+                done,
+            }))
+        };
+        match stage {
+            None | Some(RETIRED) => Ok(None),
+            Some(0) => tally(Stage::Miners, want0, done0),
+            Some(1) => tally(Stage::Clips, want1, done1),
+            Some(2) => tally(Stage::Closed, None, None),
+            Some(other) => Err(BoardError::Corrupt(format!("stage {other} of {interval}"))),
+        }
+    }
+
+    async fn plan(
+        &self,
+        interval: IntervalId,
+        stage: Stage,
+    ) -> Result<Option<Vec<u8>>, BoardError> {
+        let key = &self.inner.keys.round(interval).meta();
+        let field = &format!("plan{}", number(stage));
+        self.inner.links.ask(&Ask::One(Cmd::hget(key, field))).await
+    }
+
+    async fn post(&self, job: &JobId, result: Vec<u8>) -> Result<Posted, BoardError> {
+        let inner = &self.inner;
+        let names = inner.keys.round(job.interval());
+        let (retention, channel) = (inner.retention_ms.to_string(), inner.keys.channel());
+        let (retention, channel) = (retention.as_bytes(), channel.as_bytes());
+        let code: i64 = match job {
+            JobId::Miner { hotkey, .. } => {
+                let keys = [
+                    names.meta(),
+                    names.miners_wanted(),
+                    names.miners_got(),
+                    names.miners_late(),
+                ];
+                let arguments = [hotkey.as_str().as_bytes(), &result, retention, channel];
+                self.script(&inner.scripts.post_miner, &keys, &arguments)
+                    .await?
+            }
+            JobId::Clip { hotkey, row, .. } => {
+                let keys = [
+                    names.meta(),
+                    names.clips_wanted(hotkey),
+                    names.clips_have(hotkey),
+                    names.clips_got(hotkey),
+                    names.clips_late(),
+                ];
+                let (row, late) = (row.to_string(), format!("{hotkey}/{row}"));
+                let arguments = [row.as_bytes(), &result, retention, channel, late.as_bytes()];
+                self.script(&inner.scripts.post_clip, &keys, &arguments)
+                    .await?
+            }
+        };
+        match code {
+            0 => Ok(Posted::First),
+            1 => Ok(Posted::Duplicate),
+            2 => Ok(Posted::Late),
+            3 => Ok(Posted::Unknown),
+            other => Err(BoardError::Corrupt(format!("posting answered {other}"))),
+        }
+    }
+
+    async fn wanted(&self, job: &JobId) -> Result<bool, BoardError> {
+        let names = self.inner.keys.round(job.interval());
+        let mut ask = redis::pipe();
+        ask.atomic().hget(names.meta(), "stage");
+        let own = match job {
+            JobId::Miner { hotkey, .. } => {
+                ask.sismember(names.miners_wanted(), hotkey.as_str());
+                ask.hexists(names.miners_got(), hotkey.as_str());
+                Stage::Miners
+            }
+            JobId::Clip { hotkey, row, .. } => {
+                let row = *row as usize;
+                ask.getbit(names.clips_wanted(hotkey), row);
+                ask.getbit(names.clips_have(hotkey), row);
+                Stage::Clips
+            }
+        };
+        let (stage, expected, there): (Option<u8>, bool, bool) =
+            self.inner.links.ask(&Ask::Many(ask)).await?;
+        Ok(stage == Some(number(own)) && expected && !there)
+    }
+
+    async fn missing(&self, interval: IntervalId, stage: Stage) -> Result<Vec<JobId>, BoardError> {
+        let names = self.inner.keys.round(interval);
+        let mut missing = Vec::new();
+        match stage {
+            Stage::Miners => {
+                // The difference of set and hash, in one transaction.
+                let mut ask = redis::pipe();
+                ask.atomic()
+                    .smembers(names.miners_wanted())
+                    .hkeys(names.miners_got());
+                let (wanted, got): (Vec<String>, std::collections::HashSet<String>) =
+                    self.inner.links.ask(&Ask::Many(ask)).await?;
+                for hotkey in wanted.iter().filter(|hotkey| !got.contains(*hotkey)) {
+                    missing.push(JobId::Miner {
+                        interval,
+                        hotkey: read(hotkey)?,
+                    });
+                }
+                missing.sort();
+            }
+            Stage::Clips => {
+                for hotkey in self.clip_miners(&names).await? {
+                    let mut bits = self.bits(names.clips_wanted(&hotkey)).await?;
+                    let have = self.bits(names.clips_have(&hotkey)).await?;
+                    bits.iter_mut()
+                        .zip(have)
+                        .for_each(|(want, have)| *want &= !have);
+                    missing.extend(rows_of(&bits).map(|row| JobId::Clip {
+                        interval,
+                        hotkey: hotkey.clone(),
+                        row,
+                    }));
+                }
+            }
+            Stage::Closed => {}
+        }
+        Ok(missing)
+    }
+
+    async fn results(
+        &self,
+        interval: IntervalId,
+        stage: Stage,
+    ) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {
+        let names = self.inner.keys.round(interval);
+        let mut results = Vec::new();
+        match stage {
+            Stage::Miners => {
+                for (hotkey, body) in self.hash(names.miners_got()).await? {
+                    results.push((
+                        JobId::Miner {
+                            interval,
+                            hotkey: read(&hotkey)?,
+                        },
+                        body,
+                    ));
+                }
+            }
+            Stage::Clips => {
+                for hotkey in self.clip_miners(&names).await? {
+                    for (row, body) in self.hash(names.clips_got(&hotkey)).await? {
+                        let (hotkey, row) = (hotkey.clone(), read(&row)?);
+                        results.push((
+                            JobId::Clip {
+                                interval,
+                                hotkey,
+                                row,
+                            },
+                            body,
+                        ));
+                    }
+                }
+            }
+            Stage::Closed => {}
+        }
+        results.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(results)
+    }
+
+    async fn late(&self, interval: IntervalId) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {
+        let names = self.inner.keys.round(interval);
+        let mut late = Vec::new();
+        for (hotkey, body) in self.hash(names.miners_late()).await? {
+            late.push((
+                JobId::Miner {
+                    interval,
+                    hotkey: read(&hotkey)?,
+                },
+                body,
+            ));
+        }
+        for (name, body) in self.hash(names.clips_late()).await? {
+            late.push((read(&format!("clip/{interval}/{name}"))?, body));
+        }
+        late.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(late)
+    }
+
+    async fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, BoardError> {
+        let key = &self.inner.keys.fact(name);
+        self.inner.links.ask(&Ask::One(Cmd::get(key))).await
+    }
+
+    async fn set_fact(
+        &self,
+        epoch: LeaderEpoch,
+        name: &str,
+        value: Vec<u8>,
+    ) -> Result<(), BoardError> {
+        let inner = &self.inner;
+        let keys = [inner.keys.epoch(), inner.keys.fact(name)];
+        let (ours, channel) = (epoch.to_string(), inner.keys.channel());
+        let retention = inner.fact_retention_ms.to_string();
+        let arguments = [
+            ours.as_bytes(),
+            &value,
+            retention.as_bytes(),
+            channel.as_bytes(),
+        ];
+        let answer = self
+            .script(&inner.scripts.set_fact, &keys, &arguments)
+            .await?;
+        verdict(epoch, answer).map(|_| ())
+    }
+
+    async fn changed(&self, at_most: Duration) {
+        let began = tokio::time::Instant::now();
+        match tokio::time::timeout(at_most, self.wait_for_hint()).await {
+            Ok(Ok(())) | Err(_) => {}
+            Ok(Err(error)) => {
+                // No hints while Redis is away: a hint may be missed, so wait a little and look.
+                tracing::debug!(%error, "waiting for changes without hints");
+                let rest = at_most.saturating_sub(began.elapsed());
+                tokio::time::sleep(rest.min(self.inner.answer_within).min(RETRY)).await;
+            }
+        }
+    }
+}
+
+/// Between two attempts to subscribe.
+const RETRY: Duration = Duration::from_secs(1);

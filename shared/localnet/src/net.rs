@@ -267,6 +267,10 @@ impl Localnet {
         let mut env = vec![
             ("NEXIS_NETUID", NETUID.to_string()),
             ("BT_NETWORK", self.chain_url()),
+            (
+                "NEXIS_CHAIN_GENESIS",
+                format!("0x{}", hex::encode(self.chain.genesis_hash())),
+            ),
             ("NEXIS_BLOCK_POLL_SEC", format!("{poll}")),
             ("BT_WALLET_PATH", self.wallets().display().to_string()),
             ("BT_WALLET_NAME", WALLET.to_owned()),
@@ -407,7 +411,9 @@ async fn commit_credentials(
     miners: &[Miner],
 ) -> Result<(), LocalnetError> {
     let network: Network = chain.url().parse()?;
-    let client = ChainClient::new(ConnectOptions::new(network));
+    let mut options = ConnectOptions::new(network);
+    options.allow_other_genesis = true;
+    let client = ChainClient::new(options);
     let wallets = config.workdir.join("wallets").join(WALLET).join("hotkeys");
     let mut commits = JoinSet::new();
     for (number, miner) in miners

@@ -20,6 +20,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A case as golden/README.md describes it.
 #[derive(Debug, Deserialize)]
@@ -73,7 +74,7 @@ impl Bucket for CaseBucket {
 }
 
 /// Judges the case in `file` and gives the JSON of its outcome.
-pub async fn judge(file: &Path, profile: Profile, prober: &Prober) -> Result<Value> {
+pub async fn judge(file: &Path, profile: Profile, prober: &Arc<Prober>) -> Result<Value> {
     let text = std::fs::read(file).with_context(|| format!("reading case {}", file.display()))?;
     let case: Case = serde_json::from_slice(&text)
         .with_context(|| format!("{} is not a case: see tests/golden/README.md", file.display()))?;

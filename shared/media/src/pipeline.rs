@@ -119,8 +119,13 @@ fn source(clip: Arc<[u8]>) -> Result<gst::Element, PipelineError> {
         app::AppSrcCallbacks::builder()
             .need_data(move |source, wanted| {
                 let at = place.load(Ordering::SeqCst);
-                let wanted = (wanted as usize).clamp(1, 1 << 20);
-                let end = at.saturating_add(wanted.max(65_536)).min(clip.len());
+                // A demuxer that pulls must get exactly what it asks for; `u32::MAX` is one that is fed.
+                let wanted = if wanted == u32::MAX {
+                    65_536
+                } else {
+                    wanted.max(1) as usize
+                };
+                let end = at.saturating_add(wanted).min(clip.len());
                 // A refused push means that the pipeline is being stopped.
                 if at >= end {
                     source.end_of_stream().ok();

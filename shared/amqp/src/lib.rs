@@ -1,1 +1,16 @@
-//! Queue over RabbitMQ: quorum queues, confirms, dead letters with reasons.
+//! The queue over RabbitMQ.
+//!
+//! Owns: names and arguments of exchanges and queues, confirms, acknowledgement, reconnection.
+//! Never does: read a message's body. Start reading at [`topology`], then [`AmqpQueue`].
+//!
+//! One connection per process; a channel for publishing, one for topology and looking, and one per
+//! consumer. A connection that broke is replaced at the next call, waiting longer each time; a consumer
+//! waits for it inside [`Deliveries::next`](nexis_ports::Deliveries::next) and goes on.
+
+mod connection;
+mod consumer;
+mod queue;
+pub mod topology;
+
+pub use connection::AmqpOptions;
+pub use queue::AmqpQueue;

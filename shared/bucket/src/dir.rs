@@ -79,7 +79,7 @@ impl DirBucket {
         let Some(name) = parts.next_back().filter(|name| is_name(name)) else {
             return Ok(None);
         };
-        let Some(mut folder) = step(&*self.root, bucket, make)? else {
+        let Some(mut folder) = step(&self.root, bucket, make)? else {
             return Ok(None);
         };
         for part in parts {

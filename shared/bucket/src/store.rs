@@ -84,7 +84,9 @@ impl BucketStore {
         if let Some(bytes) = announced.filter(|bytes| *bytes > max_bytes) {
             return Ok(Fetched::TooLarge { bytes });
         }
-        let last_modified = answer.last_modified().map(|time| time.as_secs_f64());
+        let last_modified = answer
+            .last_modified()
+            .map(aws_sdk_s3::primitives::DateTime::as_secs_f64);
         let room = announced
             .and_then(|bytes| usize::try_from(bytes).ok())
             .unwrap_or(0);

@@ -169,16 +169,15 @@ fn encode(description: &str, to: &Path) -> Result<(), ClipError> {
     let bus = bus.ok_or_else(|| ClipError::Encode("the pipeline has no bus".to_owned()))?;
     let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
     match bus.timed_pop_filtered(PATIENCE, &kinds) {
-        Some(message) => match message.view() {
-            gst::MessageView::Error(error) => {
+        Some(message) => {
+            if let gst::MessageView::Error(error) = message.view() {
                 return Err(ClipError::Encode(format!(
                     "{} ({:?})",
                     error.error(),
                     error.debug()
                 )));
             }
-            _ => {}
-        },
+        }
         None => return Err(ClipError::Encode(format!("not done after {PATIENCE}"))),
     }
     drop(running);

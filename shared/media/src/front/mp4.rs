@@ -34,9 +34,9 @@ fn be64(bytes: &[u8], at: usize) -> Option<u64> {
     Some((u64::from(be32(bytes, at)?) << 32) | u64::from(be32(bytes, at + 4)?))
 }
 
-fn child<'a>(bytes: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
+fn child(bytes: &[u8], kind: [u8; 4]) -> Option<&[u8]> {
     boxes(bytes, 0)
-        .find(|found| found.0 == *kind)
+        .find(|found| found.0 == kind)
         .map(|found| found.2)
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn first_video(file: &[u8]) -> Found<'_> {
                 Track::Other => {}
             },
             b"udta" | b"meta" => {
-                if let Some(stream) = cover(&kind, body) {
+                if let Some(stream) = cover(kind, body) {
                     return Found::Stream(stream);
                 }
             }
@@ -74,13 +74,13 @@ pub(crate) fn first_video(file: &[u8]) -> Found<'_> {
 }
 
 /// Cover art is a video stream to ffprobe.
-fn cover<'a>(kind: &[u8; 4], body: &'a [u8]) -> Option<VideoStream<'a>> {
-    let meta = if kind == b"udta" {
-        child(body, b"meta")?
+fn cover(kind: [u8; 4], body: &[u8]) -> Option<VideoStream<'_>> {
+    let meta = if &kind == b"udta" {
+        child(body, *b"meta")?
     } else {
         body
     };
-    let data = child(child(child(meta.get(4..)?, b"ilst")?, b"covr")?, b"data")?;
+    let data = child(child(child(meta.get(4..)?, *b"ilst")?, *b"covr")?, *b"data")?;
     let picture = data.get(8..)?;
     let (codec, stated) = match codec::jpeg(picture) {
         Some(size) => (Codec::Mjpeg, size),
@@ -101,40 +101,40 @@ enum Track<'a> {
 }
 
 fn track<'a>(file: &'a [u8], trak: &'a [u8]) -> Track<'a> {
-    let Some(media) = child(trak, b"mdia") else {
+    let Some(media) = child(trak, *b"mdia") else {
         return Track::Other;
     };
-    if child(media, b"hdlr").and_then(|h| h.get(8..12)) != Some(b"vide") {
+    if child(media, *b"hdlr").and_then(|h| h.get(8..12)) != Some(b"vide") {
         return Track::Other;
     }
     video_track(file, trak, media).map_or(Track::Unknown, Track::Video)
 }
 
 fn video_track<'a>(file: &'a [u8], trak: &'a [u8], media: &'a [u8]) -> Option<VideoStream<'a>> {
-    let table = child(child(media, b"minf")?, b"stbl")?;
-    let (mut kind, _, entry) = boxes(child(table, b"stsd")?.get(8..)?, 0).next()?;
+    let table = child(child(media, *b"minf")?, *b"stbl")?;
+    let (mut kind, _, entry) = boxes(child(table, *b"stsd")?.get(8..)?, 0).next()?;
     let extra = entry.get(78..)?;
     if &kind == b"encv" {
-        kind = child(child(extra, b"sinf")?, b"frma")?
+        kind = child(child(extra, *b"sinf")?, *b"frma")?
             .get(..4)?
             .try_into()
             .ok()?;
     }
     let (codec, private) = match &kind {
-        b"avc1" | b"avc2" | b"avc3" | b"avc4" => (Codec::H264, child(extra, b"avcC")),
-        b"hvc1" | b"hev1" => (Codec::H265, child(extra, b"hvcC")),
+        b"avc1" | b"avc2" | b"avc3" | b"avc4" => (Codec::H264, child(extra, *b"avcC")),
+        b"hvc1" | b"hev1" => (Codec::H265, child(extra, *b"hvcC")),
         b"vp08" => (Codec::Vp8, None),
         b"vp09" => (Codec::Vp9, None),
-        b"av01" => (Codec::Av1, child(extra, b"av1C")),
-        b"mp4v" => esds(child(extra, b"esds")?)?,
+        b"av01" => (Codec::Av1, child(extra, *b"av1C")),
+        b"mp4v" => esds(child(extra, *b"esds")?)?,
         b"jpeg" | b"mjpa" => (Codec::Mjpeg, None),
         b"png " => (Codec::Png, None),
         _ => return None,
     };
     let mut samples = table_samples(file, table).unwrap_or_default();
     if samples.is_empty() {
-        let id =
-            child(trak, b"tkhd").and_then(|t| be32(t, if t.first() == Some(&1) { 20 } else { 12 }));
+        let id = child(trak, *b"tkhd")
+            .and_then(|t| be32(t, if t.first() == Some(&1) { 20 } else { 12 }));
         samples = fragment_samples(file, id?);
     }
     let stated = (be16(entry, 24)?, be16(entry, 26)?);
@@ -149,8 +149,7 @@ fn video_track<'a>(file: &'a [u8], trak: &'a [u8], media: &'a [u8]) -> Option<Vi
 fn esds(body: &[u8]) -> Option<(Codec, Option<&[u8]>)> {
     let mut at = 4;
     let mut codec = None;
-    loop {
-        let Some(&tag) = body.get(at) else { break };
+    while let Some(&tag) = body.get(at) {
         at += 1;
         let mut length = 0usize;
         for _ in 0..4 {
@@ -198,13 +197,13 @@ fn piece(file: &[u8], at: usize, size: usize) -> &[u8] {
 }
 
 fn table_samples<'a>(file: &'a [u8], table: &'a [u8]) -> Option<Vec<&'a [u8]>> {
-    let sizes = child(table, b"stsz")?;
+    let sizes = child(table, *b"stsz")?;
     let (fixed, count) = (be32(sizes, 4)? as usize, be32(sizes, 8)? as usize);
-    let (wide, chunks) = match child(table, b"stco") {
+    let (wide, chunks) = match child(table, *b"stco") {
         Some(chunks) => (false, chunks),
-        None => (true, child(table, b"co64")?),
+        None => (true, child(table, *b"co64")?),
     };
-    let runs = child(table, b"stsc")?;
+    let runs = child(table, *b"stsc")?;
     let run_count = be32(runs, 4)? as usize;
     let mut samples = Vec::new();
     let mut run = 0;
@@ -263,7 +262,7 @@ fn read_traf<'a>(
     track: u32,
     samples: &mut Vec<&'a [u8]>,
 ) -> Option<()> {
-    let head = child(traf, b"tfhd")?;
+    let head = child(traf, *b"tfhd")?;
     let flags = be32(head, 0)?;
     if be32(head, 4)? != track {
         return Some(());

@@ -45,40 +45,31 @@ pub(crate) struct VideoStream<'a> {
 impl VideoStream<'_> {
     /// The size ffprobe reports: the bitstream's when a decoder gets that far, else the container's.
     pub(crate) fn size(&self) -> Size {
-        let samples = self.samples.iter().copied();
+        let mut samples = self.samples.iter().copied();
         match self.codec {
             Codec::H264 => self.h264().unwrap_or(self.stated),
             Codec::H265 => self.h265().unwrap_or(self.stated),
-            Codec::Vp8 => samples
-                .filter_map(codec::vp8_frame)
-                .next()
-                .unwrap_or(self.stated),
-            Codec::Vp9 => samples
-                .filter_map(codec::vp9_frame)
-                .next()
-                .unwrap_or(self.stated),
+            Codec::Vp8 => samples.find_map(codec::vp8_frame).unwrap_or(self.stated),
+            Codec::Vp9 => samples.find_map(codec::vp9_frame).unwrap_or(self.stated),
             Codec::Av1 => self
                 .private
                 .get(4..)
                 .and_then(codec::av1_obus)
-                .or_else(|| samples.filter_map(codec::av1_obus).next())
+                .or_else(|| samples.find_map(codec::av1_obus))
                 .unwrap_or(self.stated),
             // Its size is taken from the bitstream only: ffprobe shows 0 x 0 without a decodable picture.
             Codec::Mpeg4 => {
                 let begun = self.samples.iter().any(|s| s.starts_with(&[0, 0, 1]));
-                let found = codec::mpeg4_vol(self.private)
-                    .or_else(|| samples.filter_map(codec::mpeg4_vol).next());
+                let found =
+                    codec::mpeg4_vol(self.private).or_else(|| samples.find_map(codec::mpeg4_vol));
                 if begun {
                     found.unwrap_or((0, 0))
                 } else {
                     (0, 0)
                 }
             }
-            Codec::Mjpeg => samples
-                .filter_map(codec::jpeg)
-                .next()
-                .unwrap_or(self.stated),
-            Codec::Png => samples.filter_map(codec::png).next().unwrap_or(self.stated),
+            Codec::Mjpeg => samples.find_map(codec::jpeg).unwrap_or(self.stated),
+            Codec::Png => samples.find_map(codec::png).unwrap_or(self.stated),
         }
     }
 

@@ -55,7 +55,7 @@ impl Topology {
         format!("{}.dead", self.queue(route))
     }
 
-    fn work_arguments(&self, route: Route) -> FieldTable {
+    fn work_arguments(self, route: Route) -> FieldTable {
         let mut arguments = quorum();
         let limit = i64::from(self.delivery_limit);
         arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(limit));

@@ -1,4 +1,5 @@
 //! The laws of the queue over a real RabbitMQ. One broker for all; each law has a subnet of its own.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use nexis_amqp::topology::Topology;
 use nexis_amqp::{AmqpOptions, AmqpQueue};

@@ -1,4 +1,5 @@
 //! The laws of the board over a real Redis, alone and as a cluster.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use nexis_board::{RedisBoard, RedisOptions};
 use nexis_ports::conformance::board::{self, clip, miner};

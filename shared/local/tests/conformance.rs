@@ -60,7 +60,7 @@ async fn a_lease_ends_exactly_when_the_hand_turned_clock_says_so() {
     let Leadership::Leader(first) = board.campaign("a", ttl).await.unwrap() else {
         panic!()
     };
-    clock.advance(ttl - Duration::from_nanos(1));
+    clock.advance(ttl.checked_sub(Duration::from_nanos(1)).unwrap());
     let answer = board.campaign("b", ttl).await.unwrap();
     assert_eq!(
         answer,

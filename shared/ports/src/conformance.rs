@@ -20,10 +20,8 @@ const QUIET: Duration = Duration::from_millis(300);
 
 /// The future's value, or a panic that names what was waited for.
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(SOON, future).await {
-        Ok(value) => value,
-        Err(_elapsed) => panic!("waited {SOON:?} in vain for {what}"),
-    }
+    let answer = tokio::time::timeout(SOON, future).await;
+    answer.unwrap_or_else(|_elapsed| panic!("waited {SOON:?} in vain for {what}"))
 }
 
 /// Asks again until the answer is there.

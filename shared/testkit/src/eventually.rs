@@ -18,8 +18,7 @@ where
                 tokio::time::sleep(PAUSE).await;
             }
         };
-        if tokio::time::timeout(within, looking).await.is_err() {
-            panic!("not so within {within:?}: {caller}");
-        }
+        let answer = tokio::time::timeout(within, looking).await;
+        assert!(answer.is_ok(), "not so within {within:?}: {caller}");
     }
 }

@@ -70,10 +70,6 @@ impl Weed {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests are told by `make test` where the tools are"
-)]
 fn weed() -> PathBuf {
     let told = std::env::var_os("NEXIS_TEST_VENV").map(PathBuf::from);
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/venv");

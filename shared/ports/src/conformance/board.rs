@@ -641,7 +641,13 @@ pub async fn wanted_follows_the_stage_and_the_results<B: Board>(board: B) {
     let id = clip(ROUND, 1, 5);
     assert!(!board.wanted(&id).await.unwrap(), "its stage has not begun");
     board
-        .advance(epoch, ROUND, Stage::Clips, Vec::new(), &[id.clone()])
+        .advance(
+            epoch,
+            ROUND,
+            Stage::Clips,
+            Vec::new(),
+            std::slice::from_ref(&id),
+        )
         .await
         .unwrap();
     assert!(

@@ -1,10 +1,11 @@
 use crate::keys::{Keys, RoundKeys};
 use crate::link::{Ask, Links, board_error};
+use crate::options::RedisOptions;
 use crate::script::Scripts;
 use async_trait::async_trait;
 use futures::StreamExt;
 use nexis_ports::{Board, BoardError, Leadership, Posted, Stage, Tally, Write};
-use nexis_protocol::{Hotkey, IntervalId, JobId, LeaderEpoch, Netuid};
+use nexis_protocol::{Hotkey, IntervalId, JobId, LeaderEpoch};
 use redis::aio::PubSub;
 use redis::{Client, Cmd, Script};
 use std::collections::BTreeMap;
@@ -19,49 +20,16 @@ const MAX_ROW: u32 = 1 << 24;
 /// A retired round's stage in the scripts.
 const RETIRED: u8 = 9;
 
-/// Settings of a board.
-#[derive(Clone)]
-pub struct RedisOptions {
-    /// `redis://[user:password@]host:port[/database]`.
-    pub url: String,
-    /// The subnet; part of every key, so that several subnets share a server.
-    pub netuid: Netuid,
-    /// How long an interval's keys, and the mark of a retired one, outlive their last stage change.
-    pub retention: Duration,
-    /// How long a fact outlives its last writing.
-    pub fact_retention: Duration,
-    /// Connections at most; as many calls run at a time.
-    pub connections: usize,
-    /// Time for an answer.
-    pub answer_within: Duration,
-}
-
-impl RedisOptions {
-    /// The usual settings.
-    pub fn new(url: impl Into<String>, netuid: Netuid) -> Self {
-        Self {
-            url: url.into(),
-            netuid,
-            // A round lasts minutes; three days let an operator look at a stuck one after a weekend.
-            retention: Duration::from_secs(3 * 24 * 3600),
-            fact_retention: Duration::from_secs(90 * 24 * 3600),
-            connections: 16,
-            // Reading a full interval's results takes under a second; more is a server in trouble.
-            answer_within: Duration::from_secs(10),
-        }
-    }
-}
-
 /// A [`Board`] that any number of processes share. Clones share the connections.
 #[derive(Clone)]
 pub struct RedisBoard {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    links: Links,
+pub(crate) struct Inner {
+    pub(crate) links: Links,
     client: Client,
-    keys: Keys,
+    pub(crate) keys: Keys,
     scripts: Scripts,
     retention_ms: u64,
     fact_retention_ms: u64,
@@ -99,7 +67,7 @@ fn verdict(ours: LeaderEpoch, (code, newest): (i64, String)) -> Result<Verdict, 
     }
 }
 
-fn read<T: FromStr>(text: &str) -> Result<T, BoardError> {
+pub(crate) fn read<T: FromStr>(text: &str) -> Result<T, BoardError> {
     text.parse()
         .map_err(|_| BoardError::Corrupt(format!("'{text}' where an id should be")))
 }
@@ -125,14 +93,6 @@ fn set_bit(bits: &mut Vec<u8>, row: u32) {
     }
     // Redis counts bits from the most significant one.
     bits[at] |= 0x80 >> (row % 8);
-}
-
-fn rows_of(bits: &[u8]) -> impl Iterator<Item = u32> + '_ {
-    bits.iter().zip(0_u32..).flat_map(|(byte, at)| {
-        (0..8)
-            .filter(move |bit| byte & (0x80 >> bit) != 0)
-            .map(move |bit| at * 8 + bit)
-    })
 }
 
 impl RedisBoard {
@@ -236,7 +196,7 @@ impl RedisBoard {
         Ok(stage.filter(|stage| *stage != RETIRED))
     }
 
-    async fn clip_miners(&self, keys: &RoundKeys) -> Result<Vec<Hotkey>, BoardError> {
+    pub(crate) async fn clip_miners(&self, keys: &RoundKeys) -> Result<Vec<Hotkey>, BoardError> {
         let key = &keys.clip_miners();
         let miners: Vec<String> = self.inner.links.ask(&Ask::One(Cmd::smembers(key))).await?;
         let mut miners: Vec<Hotkey> = miners
@@ -247,12 +207,12 @@ impl RedisBoard {
         Ok(miners)
     }
 
-    async fn hash(&self, key: String) -> Result<Vec<(String, Vec<u8>)>, BoardError> {
+    pub(crate) async fn hash(&self, key: String) -> Result<Vec<(String, Vec<u8>)>, BoardError> {
         let key = &key;
         self.inner.links.ask(&Ask::One(Cmd::hgetall(key))).await
     }
 
-    async fn bits(&self, key: String) -> Result<Vec<u8>, BoardError> {
+    pub(crate) async fn bits(&self, key: String) -> Result<Vec<u8>, BoardError> {
         let key = &key;
         let bits: Option<Vec<u8>> = self.inner.links.ask(&Ask::One(Cmd::get(key))).await?;
         Ok(bits.unwrap_or_default())
@@ -581,42 +541,7 @@ impl Board for RedisBoard {
     }
 
     async fn missing(&self, interval: IntervalId, stage: Stage) -> Result<Vec<JobId>, BoardError> {
-        let names = self.inner.keys.round(interval);
-        let mut missing = Vec::new();
-        match stage {
-            Stage::Miners => {
-                // The difference of set and hash, in one transaction.
-                let mut ask = redis::pipe();
-                ask.atomic()
-                    .smembers(names.miners_wanted())
-                    .hkeys(names.miners_got());
-                let (wanted, got): (Vec<String>, std::collections::HashSet<String>) =
-                    self.inner.links.ask(&Ask::Many(ask)).await?;
-                for hotkey in wanted.iter().filter(|hotkey| !got.contains(*hotkey)) {
-                    missing.push(JobId::Miner {
-                        interval,
-                        hotkey: read(hotkey)?,
-                    });
-                }
-                missing.sort();
-            }
-            Stage::Clips => {
-                for hotkey in self.clip_miners(&names).await? {
-                    let mut bits = self.bits(names.clips_wanted(&hotkey)).await?;
-                    let have = self.bits(names.clips_have(&hotkey)).await?;
-                    bits.iter_mut()
-                        .zip(have)
-                        .for_each(|(want, have)| *want &= !have);
-                    missing.extend(rows_of(&bits).map(|row| JobId::Clip {
-                        interval,
-                        hotkey: hotkey.clone(),
-                        row,
-                    }));
-                }
-            }
-            Stage::Closed => {}
-        }
-        Ok(missing)
+        self.missing_of(interval, stage).await
     }
 
     async fn results(
@@ -624,58 +549,11 @@ impl Board for RedisBoard {
         interval: IntervalId,
         stage: Stage,
     ) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {
-        let names = self.inner.keys.round(interval);
-        let mut results = Vec::new();
-        match stage {
-            Stage::Miners => {
-                for (hotkey, body) in self.hash(names.miners_got()).await? {
-                    results.push((
-                        JobId::Miner {
-                            interval,
-                            hotkey: read(&hotkey)?,
-                        },
-                        body,
-                    ));
-                }
-            }
-            Stage::Clips => {
-                for hotkey in self.clip_miners(&names).await? {
-                    for (row, body) in self.hash(names.clips_got(&hotkey)).await? {
-                        let (hotkey, row) = (hotkey.clone(), read(&row)?);
-                        results.push((
-                            JobId::Clip {
-                                interval,
-                                hotkey,
-                                row,
-                            },
-                            body,
-                        ));
-                    }
-                }
-            }
-            Stage::Closed => {}
-        }
-        results.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(results)
+        self.results_of(interval, stage).await
     }
 
     async fn late(&self, interval: IntervalId) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {
-        let names = self.inner.keys.round(interval);
-        let mut late = Vec::new();
-        for (hotkey, body) in self.hash(names.miners_late()).await? {
-            late.push((
-                JobId::Miner {
-                    interval,
-                    hotkey: read(&hotkey)?,
-                },
-                body,
-            ));
-        }
-        for (name, body) in self.hash(names.clips_late()).await? {
-            late.push((read(&format!("clip/{interval}/{name}"))?, body));
-        }
-        late.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(late)
+        self.late_of(interval).await
     }
 
     async fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, BoardError> {

@@ -26,6 +26,9 @@
 mod board;
 mod keys;
 mod link;
+mod options;
+mod reading;
 mod script;
 
-pub use board::{RedisBoard, RedisOptions};
+pub use board::RedisBoard;
+pub use options::RedisOptions;

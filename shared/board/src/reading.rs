@@ -1,0 +1,122 @@
+//! Reading what a round holds. Not one snapshot: results are only ever added, and a closed stage's are fixed.
+
+use crate::board::RedisBoard;
+use crate::board::read;
+use crate::link::Ask;
+use nexis_ports::{BoardError, Stage};
+use nexis_protocol::{IntervalId, JobId};
+
+impl RedisBoard {
+    pub(crate) async fn missing_of(
+        &self,
+        interval: IntervalId,
+        stage: Stage,
+    ) -> Result<Vec<JobId>, BoardError> {
+        let names = self.inner.keys.round(interval);
+        let mut missing = Vec::new();
+        match stage {
+            Stage::Miners => {
+                // The difference of set and hash, in one transaction.
+                let mut ask = redis::pipe();
+                ask.atomic()
+                    .smembers(names.miners_wanted())
+                    .hkeys(names.miners_got());
+                let (wanted, got): (Vec<String>, std::collections::HashSet<String>) =
+                    self.inner.links.ask(&Ask::Many(ask)).await?;
+                for hotkey in wanted.iter().filter(|hotkey| !got.contains(*hotkey)) {
+                    missing.push(JobId::Miner {
+                        interval,
+                        hotkey: read(hotkey)?,
+                    });
+                }
+                missing.sort();
+            }
+            Stage::Clips => {
+                for hotkey in self.clip_miners(&names).await? {
+                    let mut bits = self.bits(names.clips_wanted(&hotkey)).await?;
+                    let have = self.bits(names.clips_have(&hotkey)).await?;
+                    bits.iter_mut()
+                        .zip(have)
+                        .for_each(|(want, have)| *want &= !have);
+                    missing.extend(rows_of(&bits).map(|row| JobId::Clip {
+                        interval,
+                        hotkey: hotkey.clone(),
+                        row,
+                    }));
+                }
+            }
+            Stage::Closed => {}
+        }
+        Ok(missing)
+    }
+
+    pub(crate) async fn results_of(
+        &self,
+        interval: IntervalId,
+        stage: Stage,
+    ) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {
+        let names = self.inner.keys.round(interval);
+        let mut results = Vec::new();
+        match stage {
+            Stage::Miners => {
+                for (hotkey, body) in self.hash(names.miners_got()).await? {
+                    results.push((
+                        JobId::Miner {
+                            interval,
+                            hotkey: read(&hotkey)?,
+                        },
+                        body,
+                    ));
+                }
+            }
+            Stage::Clips => {
+                for hotkey in self.clip_miners(&names).await? {
+                    for (row, body) in self.hash(names.clips_got(&hotkey)).await? {
+                        let (hotkey, row) = (hotkey.clone(), read(&row)?);
+                        results.push((
+                            JobId::Clip {
+                                interval,
+                                hotkey,
+                                row,
+                            },
+                            body,
+                        ));
+                    }
+                }
+            }
+            Stage::Closed => {}
+        }
+        results.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(results)
+    }
+
+    pub(crate) async fn late_of(
+        &self,
+        interval: IntervalId,
+    ) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {
+        let names = self.inner.keys.round(interval);
+        let mut late = Vec::new();
+        for (hotkey, body) in self.hash(names.miners_late()).await? {
+            late.push((
+                JobId::Miner {
+                    interval,
+                    hotkey: read(&hotkey)?,
+                },
+                body,
+            ));
+        }
+        for (name, body) in self.hash(names.clips_late()).await? {
+            late.push((read(&format!("clip/{interval}/{name}"))?, body));
+        }
+        late.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(late)
+    }
+}
+
+fn rows_of(bits: &[u8]) -> impl Iterator<Item = u32> + '_ {
+    bits.iter().zip(0_u32..).flat_map(|(byte, at)| {
+        (0..8)
+            .filter(move |bit| byte & (0x80 >> bit) != 0)
+            .map(move |bit| at * 8 + bit)
+    })
+}

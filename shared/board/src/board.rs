@@ -436,7 +436,6 @@ impl Board for RedisBoard {
     }
 
     async fn tally(&self, interval: IntervalId) -> Result<Option<Tally>, BoardError> {
-        type Fields = (Option<u8>, [Option<u64>; 4]);
         let key = &self.inner.keys.round(interval).meta();
         let fields = &["stage", "want0", "done0", "want1", "done1"];
         let (stage, a, b, c, d): (
@@ -450,7 +449,7 @@ impl Board for RedisBoard {
             .links
             .ask(&Ask::One(Cmd::hmget(key, fields)))
             .await?;
-        let (stage, [want0, done0, want1, done1]): Fields = (stage, [a, b, c, d]);
+        let [want0, done0, want1, done1] = [a, b, c, d];
         let tally = |stage, expected: Option<u64>, done: Option<u64>| {
             let (expected, done) = (expected.unwrap_or(0), done.unwrap_or(0));
             Ok(Some(Tally {

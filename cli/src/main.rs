@@ -5,10 +5,6 @@ use nexis::args::Cli;
 use nexis_runtime::Exit;
 
 fn main() -> Exit {
-    // A sandboxed clip prober is this same program, told apart before anything else is looked at.
-    if let Some(code) = nexis_media::child_main() {
-        return code_to_exit(code);
-    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(refused) => {
@@ -20,8 +16,4 @@ fn main() -> Exit {
         }
     };
     nexis::commands::run(cli)
-}
-
-fn code_to_exit(code: i32) -> Exit {
-    if code == 0 { Exit::Asked } else { Exit::TaskDied }
 }

@@ -1,10 +1,10 @@
 //! The assets of one sampled row: read, hash, measure, judge.
 
 use crate::intake::JobError;
+use crate::measure::{Measured, Prober, Want};
 use crate::miner_job::{Read, access, fetch};
 use crate::model_checks;
 use bytes::Bytes;
-use nexis_media::{Measured, Prober, Want};
 use nexis_ports::{Bucket, BucketAccess, FetchLimits, Object};
 use nexis_protocol::clip::{self, AssetFact, ClipFacts};
 use nexis_protocol::uri;
@@ -102,14 +102,14 @@ fn expected(job: &ClipJob) -> clip::ExpectedClip<'_> {
 
 /// What the probe saw, in the core's terms; `None` when there is no video stream.
 fn seen(measured: &Measured) -> Option<clip::Measured> {
-    let (width_px, height_px) = measured.size_px()?;
+    let (width_px, height_px) = measured.size_px?;
     Some(clip::Measured {
         width_px,
         height_px,
-        duration_sec: measured.duration_sec,
-        fps: measured.fps,
-        num_frames: measured.num_frames,
-        has_audio: measured.has_audio,
+        duration_sec: None,
+        fps: None,
+        num_frames: None,
+        has_audio: None,
     })
 }
 
@@ -162,7 +162,7 @@ async fn measure(
     frames: bool,
 ) -> Result<Measured, JobError> {
     let prober = Arc::clone(prober);
-    tokio::task::spawn_blocking(move || prober.measure(&bytes, Want { frames, advisories: false }))
+    tokio::task::spawn_blocking(move || prober.measure(&bytes, Want { frames }))
         .await
         .map_err(|_| JobError::Interrupted("measuring a clip panicked or was cancelled"))
 }

@@ -1,8 +1,8 @@
 //! From delivery to settlement. The order is always: do, post to the board, then acknowledge; so a worker that
 //! dies anywhere in between only causes the job to be done again, and the board keeps the first result.
 
+use crate::measure::Prober;
 use crate::{clip_job, miner_job};
-use nexis_media::Prober;
 use nexis_ports::{
     Board, Bucket, Delivery, FaultClass, Posted, Queue, QueueError, Route, Settlement,
 };

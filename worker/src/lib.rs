@@ -6,6 +6,7 @@
 
 pub mod clip_job;
 mod intake;
+pub mod measure;
 pub mod miner_job;
 mod model_checks;
 

@@ -4,7 +4,6 @@
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use nexis_bucket::DirBucket;
-use nexis_media::Prober;
 use nexis_ports::{Bucket, BucketAccess, FetchError, FetchLimits, Fetched};
 use nexis_protocol::profile::Profile;
 use nexis_protocol::record_info::RecordIndex;
@@ -15,6 +14,7 @@ use nexis_wire::{
     ClipReport, JobRules, MinerOutcome, MinerReport, PlannedMiner, ReportOutcome, RoundPlan,
     Sampling, VisionChecks,
 };
+use nexis_worker::measure::Prober;
 use nexis_worker::{clip_job, miner_job};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};

@@ -7,7 +7,6 @@ use crate::wiring;
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use nexis_bucket::DirBucket;
-use nexis_media::Prober;
 use nexis_ports::{Bucket, BucketAccess, FetchError, FetchLimits, Fetched};
 use nexis_protocol::decision::Decision;
 use nexis_protocol::reason::Reason;
@@ -16,6 +15,7 @@ use nexis_protocol::{Digest, Hotkey, IntervalId, manifest, sampling};
 use nexis_runtime::{Exit, Settings};
 use nexis_scheduler::reduce;
 use nexis_wire::{ClipReport, MinerOutcome, PlannedMiner, ReportOutcome, RoundPlan, Sampling};
+use nexis_worker::measure::Prober;
 use nexis_worker::{clip_job, miner_job};
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use std::time::Duration;
 
 /// Runs the command; the exit code says whether the package would be accepted.
 pub async fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
-    let prober = Arc::new(Prober::start(usize::from(settings.validator.permits))?);
+    let prober = Arc::new(Prober::in_process()?);
     if let Some(file) = &args.case {
         let outcome = case::judge(file, wiring::profile(settings)?, &prober).await?;
         println!("{}", serde_json::to_string_pretty(&outcome)?);

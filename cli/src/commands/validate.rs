@@ -4,10 +4,10 @@ use crate::args::ValidateArgs;
 use crate::show::{Show, Style};
 use crate::wiring;
 use anyhow::Result;
-use nexis_media::Prober;
 use nexis_runtime::{Exit, Lifecycle, Settings};
 use nexis_scheduler::{Event, Observer, Scheduler};
 use nexis_worker::Worker;
+use nexis_worker::measure::Prober;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::sync::CancellationToken;
@@ -57,7 +57,7 @@ impl Goal {
 
 /// Runs until a signal, or until the goal of a bounded run is reached.
 pub async fn run(settings: &Settings, args: &ValidateArgs) -> Result<Exit> {
-    let prober = Prober::start(usize::from(settings.validator.permits))?;
+    let prober = Prober::in_process()?;
     let validator = wiring::validator(settings, prober)?;
     let show = Show::new(if args.json { Style::Json } else { Style::Text });
     let goal = Arc::new(Goal::of(args));

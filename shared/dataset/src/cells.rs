@@ -6,15 +6,43 @@ use polars_arrow::array::{
     PrimitiveArray, Utf8Array, Utf8ViewArray,
 };
 use polars_arrow::datatypes::ArrowDataType as T;
+use polars_utils::float16::pf16;
 
 /// A cell that broke its rule, by its place in the array.
 pub(crate) type Fault = (usize, CellFault);
 
+/// Bytes of text that are still read. A dictionary makes one long text stand in every row, and every rule reads it
+/// again: what was decompressed says nothing about that.
+pub(crate) struct TextBudget {
+    left: usize,
+}
+
+impl TextBudget {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self { left: bytes }
+    }
+
+    fn spend(&mut self, cell: Cell<'_>) -> Result<(), CellFault> {
+        let bytes = match cell {
+            Cell::Text(text) => text.len(),
+            Cell::Bytes(bytes) => bytes.len(),
+            _ => 0,
+        };
+        self.left = self.left.checked_sub(bytes).ok_or(CellFault::TooMuchText)?;
+        Ok(())
+    }
+}
+
 /// Hands every cell to `take`, in order.
 pub(crate) fn each(
     array: &dyn Array,
+    budget: &mut TextBudget,
     mut take: impl FnMut(Cell<'_>) -> Result<(), CellFault>,
 ) -> Result<(), Fault> {
+    let mut take = |cell: Cell<'_>| {
+        budget.spend(cell)?;
+        take(cell)
+    };
     // The one type that nearly all columns have gets a loop of its own: no look at the type per cell.
     if let Some(texts) = array
         .as_any()
@@ -66,8 +94,8 @@ fn at(array: &dyn Array, place: usize) -> Cell<'_> {
         T::UInt32 => int!(u32),
         T::UInt64 => int!(u64),
         T::Float16 => any
-            .downcast_ref::<PrimitiveArray<polars_arrow::types::f16>>()
-            .map(|array| Cell::Float(f64::from(array.value(place).to_f32()))),
+            .downcast_ref::<PrimitiveArray<pf16>>()
+            .map(|array| Cell::Float(f64::from(array.value(place)))),
         T::Float32 => get!(PrimitiveArray<f32>).map(|value| Cell::Float(f64::from(value))),
         T::Float64 => get!(PrimitiveArray<f64>).map(Cell::Float),
         T::Decimal(_, scale) => u32::try_from(*scale).ok().and_then(|scale| {

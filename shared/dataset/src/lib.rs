@@ -1,11 +1,31 @@
-//! `dataset.parquet` to rows (PROTOCOL.md §5), within limits.
+//! `dataset.parquet` to rows (PROTOCOL.md §5), within limits, and back.
 //!
 //! Owns: everything that knows parquet. The bytes are a miner's: whatever they hold, the answer is rows or a
 //! [`DatasetError`], never a panic and never more memory than [`Limits`] allow.
+//! Never does: I/O, verdicts (`nexis_protocol::screen` turns an error into a code).
+//! Start reading at [`read`].
+//!
+//! ```
+//! use nexis_dataset::{Limits, read, write};
+//! use nexis_protocol::{profile::Profile, row::Rows};
+//!
+//! let bytes = write(&Rows::default())?;
+//! let rows = read(&bytes, &Limits::default(), &Profile::default())?;
+//! assert!(rows.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod cells;
+mod error;
+mod footer;
 mod limits;
+mod pages;
+mod quiet;
 mod read;
+mod thrift;
+mod write;
 
+pub use error::DatasetError;
 pub use limits::Limits;
-pub use read::{DatasetError, read};
+pub use read::read;
+pub use write::{WriteError, write};

@@ -73,7 +73,10 @@ impl PyStr {
         match &self.0 {
             Repr::Text(text) => Cow::Borrowed(text),
             Repr::CodePoints(points) => Cow::Owned(
-                points.iter().map(|&point| char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER)).collect(),
+                points
+                    .iter()
+                    .map(|&point| char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER))
+                    .collect(),
             ),
         }
     }
@@ -137,7 +140,10 @@ impl PyValue {
     /// The member of an object; `None` for a missing key or when this is no object. Linear in the number of members.
     pub fn get(&self, key: &str) -> Option<&PyValue> {
         match self {
-            Self::Object(members) => members.iter().find(|(name, _)| name == key).map(|(_, value)| value),
+            Self::Object(members) => members
+                .iter()
+                .find(|(name, _)| name == key)
+                .map(|(_, value)| value),
             _ => None,
         }
     }
@@ -145,11 +151,18 @@ impl PyValue {
 
 /// Reads one JSON document.
 pub fn parse(bytes: &[u8]) -> Result<PyValue, PyJsonError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| PyJsonError::NotUtf8 { at: error.valid_up_to() })?;
+    let text = std::str::from_utf8(bytes).map_err(|error| PyJsonError::NotUtf8 {
+        at: error.valid_up_to(),
+    })?;
     if text.starts_with('\u{feff}') {
         return Err(PyJsonError::Bom);
     }
-    Parser { text, bytes: text.as_bytes(), at: 0 }.document()
+    Parser {
+        text,
+        bytes: text.as_bytes(),
+        at: 0,
+    }
+    .document()
 }
 
 /// A container that is still open.
@@ -175,9 +188,18 @@ impl Members {
             }
         } else {
             if self.places.is_empty() {
-                self.places = self.list.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)).collect();
+                self.places = self
+                    .list
+                    .iter()
+                    .enumerate()
+                    .map(|(place, (name, _))| (name.clone(), place))
+                    .collect();
             }
-            if let Some((_, old)) = self.places.get(&key).and_then(|&place| self.list.get_mut(place)) {
+            if let Some((_, old)) = self
+                .places
+                .get(&key)
+                .and_then(|&place| self.list.get_mut(place))
+            {
                 *old = value;
                 return;
             }
@@ -217,7 +239,13 @@ impl Parser<'_> {
                         PyValue::Object(Vec::new())
                     } else {
                         let key = self.key()?;
-                        push(&mut open, Open::Object(Members { key: Some(key), ..Members::default() }))?;
+                        push(
+                            &mut open,
+                            Open::Object(Members {
+                                key: Some(key),
+                                ..Members::default()
+                            }),
+                        )?;
                         continue;
                     }
                 }
@@ -287,7 +315,11 @@ impl Parser<'_> {
             return self.string().map(PyValue::Str);
         }
         for (word, value) in WORDS {
-            if self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes())) {
+            if self
+                .bytes
+                .get(self.at..)
+                .is_some_and(|rest| rest.starts_with(word.as_bytes()))
+            {
                 self.at += word.len();
                 return Ok(value);
             }
@@ -303,7 +335,11 @@ impl Parser<'_> {
             return Err(self.wrong("expected a value"));
         }
         // A leading zero is a number of its own; what follows is then refused as an unexpected character.
-        let digits = if self.bytes.get(end) == Some(&b'0') { 1 } else { digits };
+        let digits = if self.bytes.get(end) == Some(&b'0') {
+            1
+        } else {
+            digits
+        };
         end += digits;
         let mut float = false;
         if self.bytes.get(end) == Some(&b'.') {
@@ -323,7 +359,9 @@ impl Parser<'_> {
         }
         let literal = self.text.get(start..end).unwrap_or_default();
         if float {
-            let value = literal.parse().map_err(|_| self.wrong("expected a number"))?;
+            let value = literal
+                .parse()
+                .map_err(|_| self.wrong("expected a number"))?;
             self.at = end;
             return Ok(PyValue::Float(value));
         }
@@ -331,7 +369,9 @@ impl Parser<'_> {
             return Err(PyJsonError::IntTooLong { at: start });
         }
         self.at = end;
-        Ok(PyValue::Int { text: literal.to_owned() })
+        Ok(PyValue::Int {
+            text: literal.to_owned(),
+        })
     }
 
     /// The rest of a string after its opening quote.
@@ -340,7 +380,8 @@ impl Parser<'_> {
         let mut points: Option<Vec<u32>> = None;
         loop {
             let start = self.at;
-            while matches!(self.peek(), Some(byte) if byte >= 0x20 && byte != b'"' && byte != b'\\') {
+            while matches!(self.peek(), Some(byte) if byte >= 0x20 && byte != b'"' && byte != b'\\')
+            {
                 self.at += 1;
             }
             // Both ends lie beside ASCII bytes, so this never splits a character.
@@ -352,7 +393,9 @@ impl Parser<'_> {
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(PyStr(points.map_or_else(|| Repr::Text(text), Repr::CodePoints)));
+                    return Ok(PyStr(
+                        points.map_or_else(|| Repr::Text(text), Repr::CodePoints),
+                    ));
                 }
                 Some(b'\\') => {
                     self.at += 1;
@@ -375,7 +418,9 @@ impl Parser<'_> {
 
     /// The code point an escape stands for, after its backslash.
     fn escape(&mut self) -> Result<u32, PyJsonError> {
-        let byte = self.peek().ok_or_else(|| self.wrong("string without an end"))?;
+        let byte = self
+            .peek()
+            .ok_or_else(|| self.wrong("string without an end"))?;
         let point = match byte {
             b'"' | b'\\' | b'/' => u32::from(byte),
             b'b' => 0x08,
@@ -384,7 +429,9 @@ impl Parser<'_> {
             b'r' => 0x0d,
             b't' => 0x09,
             b'u' => {
-                let first = self.hex4(self.at + 1).ok_or_else(|| self.wrong("wrong \\u escape"))?;
+                let first = self
+                    .hex4(self.at + 1)
+                    .ok_or_else(|| self.wrong("wrong \\u escape"))?;
                 self.at += 5;
                 if (0xd800..0xdc00).contains(&first)
                     && self.bytes.get(self.at..self.at + 2) == Some(b"\\u")
@@ -403,11 +450,18 @@ impl Parser<'_> {
 
     fn hex4(&self, from: usize) -> Option<u32> {
         let digits = self.bytes.get(from..from + 4)?;
-        digits.iter().try_fold(0, |value, &digit| Some(value * 16 + char::from(digit).to_digit(16)?))
+        digits.iter().try_fold(0, |value, &digit| {
+            Some(value * 16 + char::from(digit).to_digit(16)?)
+        })
     }
 
     fn digits_from(&self, from: usize) -> usize {
-        self.bytes.get(from..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count()
+        self.bytes
+            .get(from..)
+            .unwrap_or_default()
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count()
     }
 
     fn skip_white_space(&mut self) {
@@ -451,7 +505,9 @@ mod tests {
     fn what_python_accepts_is_accepted() {
         assert_eq!(parse(b" 1 "), Ok(int("1")));
         assert_eq!(parse(b"-Infinity"), Ok(PyValue::Float(f64::NEG_INFINITY)));
-        assert!(matches!(parse(b"[NaN]"), Ok(PyValue::List(list)) if matches!(list[..], [PyValue::Float(x)] if x.is_nan())));
+        assert!(
+            matches!(parse(b"[NaN]"), Ok(PyValue::List(list)) if matches!(list[..], [PyValue::Float(x)] if x.is_nan()))
+        );
         assert_eq!(parse(b"1e999"), Ok(PyValue::Float(f64::INFINITY)));
         assert_eq!(parse(b"[]"), Ok(PyValue::List(vec![])));
         assert_eq!(parse(br#""\ud83d\ude00""#), Ok(PyValue::Str("😀".into())));
@@ -463,7 +519,9 @@ mod tests {
 
     #[test]
     fn lone_surrogates_are_kept() {
-        let Ok(PyValue::Str(text)) = parse(br#""a\ud800\u0041\udc00z""#) else { panic!("no string") };
+        let Ok(PyValue::Str(text)) = parse(br#""a\ud800\u0041\udc00z""#) else {
+            panic!("no string")
+        };
         assert_eq!(text.as_str(), None);
         assert_eq!(text.code_points(), [0x61, 0xd800, 0x41, 0xdc00, 0x7a]);
         assert_eq!(text.to_string(), "a\u{fffd}A\u{fffd}z");
@@ -472,7 +530,10 @@ mod tests {
     #[test]
     fn of_duplicate_keys_the_last_value_and_the_first_place_count() {
         let few = parse(br#"{"a":1,"b":2,"a":3}"#).unwrap();
-        assert_eq!(few, PyValue::Object(vec![("a".into(), int("3")), ("b".into(), int("2"))]));
+        assert_eq!(
+            few,
+            PyValue::Object(vec![("a".into(), int("3")), ("b".into(), int("2"))])
+        );
         let many: String = (0..40).map(|i| format!("\"k{}\":{i},", i % 20)).collect();
         let many = parse(format!("{{{many}\"k0\":7}}").as_bytes()).unwrap();
         assert_eq!(many.get("k0"), Some(&int("7")));
@@ -483,20 +544,54 @@ mod tests {
     #[test]
     fn what_python_refuses_is_refused() {
         for text in [
-            "", " ", "1 2", "01", "1.", ".5", "+1", "-", "1e", "nul", "[1,]", "[,1]", "{\"a\":1,}", "{a:1}", "{\"a\" 1}", "'a'",
-            "\"a", "\"a\nb\"", "\"\\x\"", "\"\\u12g4\"", "\"\\u+123\"", "[1", "[1}", "{\"a\":}", "\u{feff}1", "\u{a0}1", "nan",
-            "infinity", "--1", "-NaN", "[1]]",
+            "",
+            " ",
+            "1 2",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "-",
+            "1e",
+            "nul",
+            "[1,]",
+            "[,1]",
+            "{\"a\":1,}",
+            "{a:1}",
+            "{\"a\" 1}",
+            "'a'",
+            "\"a",
+            "\"a\nb\"",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "\"\\u+123\"",
+            "[1",
+            "[1}",
+            "{\"a\":}",
+            "\u{feff}1",
+            "\u{a0}1",
+            "nan",
+            "infinity",
+            "--1",
+            "-NaN",
+            "[1]]",
         ] {
             assert!(parse(text.as_bytes()).is_err(), "accepted {text:?}");
         }
         assert_eq!(parse(b"\xff"), Err(PyJsonError::NotUtf8 { at: 0 }));
         assert!(parse(b"\xff\xfe1\0").is_err(), "accepted UTF-16");
-        assert!(matches!(parse("1".repeat(MAX_INT_DIGITS + 1).as_bytes()), Err(PyJsonError::IntTooLong { at: 0 })));
+        assert!(matches!(
+            parse("1".repeat(MAX_INT_DIGITS + 1).as_bytes()),
+            Err(PyJsonError::IntTooLong { at: 0 })
+        ));
     }
 
     #[test]
     fn depth_is_limited_without_using_the_stack() {
-        assert_eq!(parse("[".repeat(1_000_000).as_bytes()), Err(PyJsonError::TooDeep));
+        assert_eq!(
+            parse("[".repeat(1_000_000).as_bytes()),
+            Err(PyJsonError::TooDeep)
+        );
         let fits = format!("{}{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
         assert!(parse(fits.as_bytes()).is_ok());
     }

@@ -2,7 +2,6 @@
 //!
 //! One call is what a worker does with a submission before it looks at clips: digest and manifest, parquet to rows,
 //! claims, hard checks. The captions have about 120 characters, every source has 50 clips.
-#![expect(missing_docs, reason = "criterion's macros make public items")]
 
 #[path = "submission/mod.rs"]
 mod submission;

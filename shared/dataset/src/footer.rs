@@ -114,7 +114,8 @@ mod tests {
         let limits = Limits::default();
         for (elements, what) in [(500_u16, "nested columns"), (600, "columns")] {
             let mut footer = vec![0x15, 2, 0x19, 0xfc];
-            footer.extend([(elements & 0x7f) as u8 | 0x80, (elements >> 7) as u8]);
+            let low = elements.to_le_bytes()[0] | 0x80;
+            footer.extend([low, (elements >> 7).to_le_bytes()[0]]);
             for _ in 0..elements {
                 footer.extend([0x55, 2, 0]);
             }

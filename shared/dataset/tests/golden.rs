@@ -1,5 +1,4 @@
 //! Golden submissions, as far as the screening verdict.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 use nexis_dataset::{Limits, read};
 use nexis_protocol::profile::Profile;

@@ -301,50 +301,62 @@ fn limits_are_kept() {
     assert!(error.contains("more text"), "{error}");
 }
 
-/// Asserts that a file is refused at once and without much memory.
-fn assert_refused(what: &str, bytes: &[u8]) {
+/// Asserts that a file is refused for that reason, at once and without much memory.
+fn assert_refused(bytes: &[u8], why: &str) {
+    assert_refused_within(&Limits::default(), bytes, why);
+}
+
+fn assert_refused_within(limits: &Limits, bytes: &[u8], why: &str) {
     let (before, since) = (peak_bytes(), Instant::now());
-    let answer = parse(bytes, &Limits::default());
-    assert!(answer.is_err(), "{what}: read");
-    assert!(
-        since.elapsed() < Duration::from_secs(5),
-        "{what}: took {:?}",
-        since.elapsed()
-    );
+    match parse(bytes, limits) {
+        Ok(rows) => panic!("read {} rows, expected: {why}", rows.len()),
+        Err(error) => {
+            let error = error.to_string();
+            assert!(error.contains(why), "{error}, expected: {why}");
+        }
+    }
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(10), "{why}: took {took:?}");
     assert_modest(before, 64);
+}
+
+fn one_page(page: Page, body: Vec<u8>, chunk: Chunk) -> Chunk {
+    Chunk {
+        pages: vec![(page, body)],
+        ..chunk
+    }
+}
+
+#[test]
+fn a_forged_file_without_a_lie_is_decoded() {
+    let file = forge(&[Chunk::plain(1)], 1);
+    assert_refused(&file, "row 0 of dataset.parquet: clip_sha256");
 }
 
 #[test]
 fn a_page_that_declares_gigabytes_is_refused() {
     let page = Page {
         decompressed: i64::from(i32::MAX),
-        values: 1,
         ..PAGE_V1
     };
-    assert_refused(
-        "page",
-        &forge(
-            &[Chunk {
-                pages: vec![(page, vec![0; 30])],
-                ..Chunk::zstd(1)
-            }],
-            1,
-        ),
-    );
+    let chunk = one_page(page, vec![0; 30], Chunk::zstd(1));
+    assert_refused(&forge(&[chunk], 1), "more bytes in a column");
     let page = Page {
         values: i64::from(i32::MAX),
         ..PAGE_V1
     };
-    assert_refused(
-        "values",
-        &forge(
-            &[Chunk {
-                pages: vec![(page, vec![0; 30])],
-                ..Chunk::zstd(1)
-            }],
-            1,
-        ),
-    );
+    let chunk = one_page(page, vec![0; 30], Chunk::zstd(1));
+    assert_refused(&forge(&[chunk], 1), "a page is broken");
+}
+
+#[test]
+fn a_page_that_expands_beyond_what_it_declares_is_read_no_further() {
+    let zeros = std::io::Read::take(std::io::repeat(0), 256 << 20);
+    let bomb = zstd::stream::encode_all(zeros, 3).unwrap();
+    assert!(bomb.len() < 100_000);
+    let chunk = one_page(PAGE_V1, bomb, Chunk::zstd(1));
+    // The zeros within the declared bytes are a text of no length.
+    assert_refused(&forge(&[chunk], 1), "clip_id must not be blank");
 }
 
 #[test]
@@ -355,23 +367,57 @@ fn a_dictionary_that_declares_billions_is_refused() {
         decompressed: 10,
         ..PAGE_V1
     };
-    assert_refused(
-        "dictionary",
-        &forge(
-            &[Chunk {
-                pages: vec![(page, vec![0; 10])],
-                ..Chunk::plain(1)
-            }],
-            1,
-        ),
-    );
+    let chunk = one_page(page, vec![0; 10], Chunk::plain(1));
+    assert_refused(&forge(&[chunk], 1), "a page is broken");
+}
+
+#[test]
+fn a_dictionary_that_repeats_a_long_text_is_refused() {
+    // 10 MB of blanks and one letter, in each of 100,000 rows.
+    const ROWS: i64 = 100_000;
+    let mut text = vec![b' '; 10 << 20];
+    text.push(b'a');
+    let mut dictionary = u32::try_from(text.len()).unwrap().to_le_bytes().to_vec();
+    dictionary.extend(text);
+    let first = Page {
+        kind: 2,
+        values: 1,
+        decompressed: i64::try_from(dictionary.len()).unwrap(),
+        encoding: 0,
+    };
+    // Indices of no width, one run of them.
+    let indices = vec![0, 0xc0, 0x9a, 0x0c];
+    let second = Page {
+        values: ROWS,
+        decompressed: 4,
+        encoding: 8,
+        ..PAGE_V1
+    };
+    let chunk = Chunk {
+        pages: vec![(first, dictionary), (second, indices)],
+        ..Chunk::plain(ROWS)
+    };
+    let limits = Limits {
+        text_bytes: 32 << 20,
+        ..Limits::default()
+    };
+    assert_refused_within(&limits, &forge(&[chunk], ROWS), "more text than");
 }
 
 #[test]
 fn a_footer_that_declares_billions_of_rows_or_values_is_refused() {
-    assert_refused("rows", &forge(&[Chunk::plain(1)], i64::from(i32::MAX)));
-    assert_refused("values", &forge(&[Chunk::plain(i64::MAX)], 1));
-    assert_refused("negative values", &forge(&[Chunk::plain(-1)], 1));
+    let huge = forge(&[Chunk::plain(1)], i64::from(i32::MAX));
+    assert_refused(&huge, "more rows");
+    assert_refused(
+        &forge(&[Chunk::plain(i64::MAX)], 1),
+        "more values in a column",
+    );
+    assert_refused(&forge(&[Chunk::plain(-1)], 1), "a page is broken");
+    // A column of a million rows without a byte to decode them from.
+    assert_refused(
+        &forge(&[Chunk::plain(1_000_000)], 1_000_000),
+        "a page is broken",
+    );
 }
 
 #[test]
@@ -379,21 +425,19 @@ fn prefixes_that_multiply_a_text_are_refused() {
     // One text of 1 MB, then 100,000 texts that begin with all of it: 100 GB of text in 1 MB of file.
     const ROWS: usize = 100_000;
     let text = vec![b'a'; 1 << 20];
+    let length = i64::try_from(text.len()).unwrap();
     let mut values = Vec::new();
-    // Lengths of prefixes: 0, then always the whole text.
-    forged::deltas(&mut values, ROWS, 0, text.len() as i64);
-    forged::deltas(&mut values, ROWS, text.len() as i64, -(text.len() as i64));
+    // Lengths of the prefixes: 0, then always the whole text. Lengths of the rest: the whole text, then 0.
+    forged::deltas(&mut values, ROWS, 0, length);
+    forged::deltas(&mut values, ROWS, length, -length);
     values.extend(&text);
     let rows = i64::try_from(ROWS).unwrap();
     let page = Page {
         values: rows,
         encoding: 7,
-        decompressed: values.len() as i64,
+        decompressed: i64::try_from(values.len()).unwrap(),
         ..PAGE_V1
     };
-    let chunk = Chunk {
-        pages: vec![(page, values)],
-        ..Chunk::plain(rows)
-    };
-    assert_refused("prefixes", &forge(&[chunk], rows));
+    let chunk = one_page(page, values, Chunk::plain(rows));
+    assert_refused(&forge(&[chunk], rows), "more bytes in a column");
 }

@@ -407,3 +407,6 @@ pub fn duration(value: f64, profile: &Profile) -> Result<f64, CellFault> {
         Err(CellFault::OutOfBounds)
     }
 }
+
+#[cfg(test)]
+mod tests;

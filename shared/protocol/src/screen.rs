@@ -159,3 +159,6 @@ fn check_manifest(context: &ScreenContext<'_>, manifest: &Manifest) -> Result<()
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -663,27 +663,24 @@ fn interval_weights_agree() {
             computer
                 .record(outcomes.map(|(key, passed)| (key.as_str(), passed.as_bool().unwrap())));
         }
-        let ours = match case["totals"].as_object() {
-            Some(totals) => {
-                let totals: Vec<(String, f64)> = totals
-                    .iter()
-                    .map(|(key, total)| (key.clone(), number(total)))
-                    .collect();
-                computer.weights(&totals)
-            }
-            None => {
-                let results: Vec<IntervalResult> = case["scores"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .map(|score| IntervalResult {
-                        hotkey: text_of(score, "miner_hotkey").to_owned(),
-                        accepted: score["accepted"].as_bool().unwrap(),
-                        sampled_rows: score["passed_sample_count"].as_i64().unwrap(),
-                    })
-                    .collect();
-                computer.interval_weights(&results, &profile)
-            }
+        let ours = if let Some(totals) = case["totals"].as_object() {
+            let totals: Vec<(String, f64)> = totals
+                .iter()
+                .map(|(key, total)| (key.clone(), number(total)))
+                .collect();
+            computer.weights(&totals)
+        } else {
+            let results: Vec<IntervalResult> = case["scores"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|score| IntervalResult {
+                    hotkey: text_of(score, "miner_hotkey").to_owned(),
+                    accepted: score["accepted"].as_bool().unwrap(),
+                    sampled_rows: score["passed_sample_count"].as_i64().unwrap(),
+                })
+                .collect();
+            computer.interval_weights(&results, &profile)
         };
         let expected = case["result"].as_object().unwrap();
         same(case, &ours.len(), &expected.len());
@@ -703,6 +700,7 @@ fn chain_payloads_agree() {
         // Coercions of Python that typed arguments do not need: what cannot be read raises there.
         let uid = |uid: &Value| match uid {
             Value::String(text) => text.parse::<i64>().ok(),
+            #[expect(clippy::cast_possible_truncation, reason = "truncated there too")]
             other => other
                 .as_i64()
                 .or_else(|| other.as_f64().map(|number| number as i64)),

@@ -104,7 +104,9 @@ pub fn forge(columns: &[Chunk], rows: i64) -> Vec<u8> {
         .list(1, 12, NAMES.len());
     for (at, name) in NAMES.iter().enumerate() {
         let (begin, length, column) = places.get(at).unwrap_or(&places[0]);
-        let (begin, length) = (*begin as i64, *length as i64);
+        let (begin, length) = [*begin, *length]
+            .map(|at| i64::try_from(at).unwrap())
+            .into();
         footer.open().int(2, begin).begin(3).int(1, 6);
         footer.list(2, 5, 0).list(3, 8, 1).raw_text(name);
         footer.int(4, column.codec).int(5, column.values);
@@ -153,10 +155,10 @@ fn zigzag(value: i64) -> u64 {
 
 fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
+        out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push(value.to_le_bytes()[0]);
 }
 
 #[derive(Default)]

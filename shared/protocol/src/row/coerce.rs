@@ -177,14 +177,14 @@ mod tests {
             (Cell::Bytes(b"\xff"), None),
             (
                 Cell::Decimal {
-                    unscaled: 1280_00,
+                    unscaled: 128_000,
                     scale: 2,
                 },
                 Some(1280),
             ),
             (
                 Cell::Decimal {
-                    unscaled: 1280_5,
+                    unscaled: 12_805,
                     scale: 1,
                 },
                 None,

@@ -12,7 +12,8 @@ use nexis_wire::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The miners of a round, in the order in which they are decided. A hotkey listed twice counts once.
+/// The miners of a round, in the order in which they are decided. A hotkey listed twice can be drawn twice, as
+/// elsewhere; the chain lists none twice.
 pub fn draw_miners(
     rules: &JobRules,
     seed: &str,
@@ -20,34 +21,30 @@ pub fn draw_miners(
     invalid: &[Hotkey],
 ) -> Vec<Hotkey> {
     let invalid: BTreeSet<&Hotkey> = invalid.iter().collect();
-    let mut seen = BTreeSet::new();
-    let candidates: Vec<Hotkey> = candidates
-        .into_iter()
-        .filter(|hotkey| !invalid.contains(hotkey) && seen.insert(hotkey.clone()))
-        .collect();
     let mut profile = rules.profile.clone();
     if rules.sampling == Sampling::Full {
         profile.miner_sample_rate = 1.0;
         profile.miner_sample_max = u32::MAX;
     }
-    sampling::select_miners(&candidates, |_| false, seed, &profile)
+    sampling::select_miners(
+        &candidates,
+        |hotkey| invalid.contains(hotkey),
+        seed,
+        &profile,
+    )
 }
 
 /// Ids of a round's miner jobs.
 pub fn miner_ids(plan: &RoundPlan) -> Vec<JobId> {
-    plan.miners
-        .iter()
-        .map(|miner| JobId::Miner {
-            interval: plan.interval,
-            hotkey: miner.hotkey.clone(),
-        })
-        .collect()
+    miner_jobs(plan).iter().map(MinerJob::id).collect()
 }
 
-/// A round's miner jobs.
+/// A round's miner jobs, one per hotkey.
 pub fn miner_jobs(plan: &RoundPlan) -> Vec<MinerJob> {
+    let mut seen = BTreeSet::new();
     plan.miners
         .iter()
+        .filter(|miner| seen.insert(&miner.hotkey))
         .map(|miner| MinerJob {
             interval: plan.interval,
             hotkey: miner.hotkey.clone(),
@@ -80,11 +77,7 @@ pub fn arbitrate_round(plan: &RoundPlan, index: &RecordIndex, reports: &[MinerRe
             claims: &screened.claims,
         })
         .collect();
-    let mut arbitrated: BTreeMap<&Hotkey, _> = screened
-        .iter()
-        .map(|(hotkey, _)| *hotkey)
-        .zip(arbitrate(&submissions, index, &plan.rules.profile))
-        .collect();
+    let mut arbitrated = arbitrate(&submissions, index, &plan.rules.profile).into_iter();
     let miners = plan
         .miners
         .iter()
@@ -107,8 +100,8 @@ pub fn arbitrate_round(plan: &RoundPlan, index: &RecordIndex, reports: &[MinerRe
                 ReportOutcome::Screened(screened) => screened,
             };
             let found = arbitrated
-                .remove(&miner.hotkey)
-                .expect("arbitration answers for every submission it is given");
+                .next()
+                .expect("arbitration answers for every submission it is given, in their order");
             let sampled = sample(plan, &miner.hotkey, screened, &found.kept);
             let rows: Vec<u32> = sampled.iter().map(|clip| clip.row).collect();
             let failures = if found.raises || checks::sample_raises(&screened.claims, &rows) {
@@ -171,7 +164,11 @@ pub fn draw_jobs(
         .map(|report| (&report.hotkey, report))
         .collect();
     let mut jobs = Vec::new();
+    let mut seen = BTreeSet::new();
     for (miner, outcome) in plan.miners.iter().zip(&clips.miners) {
+        if !seen.insert(&miner.hotkey) {
+            continue;
+        }
         let MinerOutcome::Judged { sampled, .. } = outcome else {
             continue;
         };

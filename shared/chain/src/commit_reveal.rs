@@ -75,15 +75,14 @@ impl EpochState {
             return None;
         }
         let mut state = *self;
-        let mut block = self.block.saturating_add(1);
-        let target = state.epoch_at(block).checked_add(period)?;
+        let next = self.block.saturating_add(1);
+        let target = state.epoch_at(next).checked_add(period)?;
         let most = LONGEST_EPOCH.saturating_mul(period.saturating_add(2).min(102));
-        for _ in 0..most {
+        for block in next..next.saturating_add(most) {
             if state.epoch_at(block) == target {
                 return Some(block);
             }
             state.step(block);
-            block += 1;
         }
         None
     }

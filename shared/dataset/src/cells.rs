@@ -6,6 +6,7 @@ use polars_arrow::array::{
     PrimitiveArray, Utf8Array, Utf8ViewArray,
 };
 use polars_arrow::datatypes::ArrowDataType as T;
+use polars_arrow::types::NativeType;
 use polars_utils::float16::pf16;
 
 /// A cell that broke its rule, by its place in the array.
@@ -43,7 +44,7 @@ pub(crate) fn each(
         budget.spend(cell)?;
         take(cell)
     };
-    // The one type that nearly all columns have gets a loop of its own: no look at the type per cell.
+    // The types that nearly all columns have get loops of their own: no look at the type per cell.
     if let Some(texts) = array
         .as_any()
         .downcast_ref::<Utf8ViewArray>()
@@ -54,6 +55,24 @@ pub(crate) fn each(
         }
         return Ok(());
     }
+    macro_rules! plain {
+        ($native:ty, $cell:expr) => {
+            if let Some(values) = array
+                .as_any()
+                .downcast_ref::<PrimitiveArray<$native>>()
+                .filter(|values| {
+                    values.null_count() == 0 && *values.dtype() == <$native>::PRIMITIVE.into()
+                })
+            {
+                for (place, value) in values.values_iter().enumerate() {
+                    take($cell(*value)).map_err(|fault| (place, fault))?;
+                }
+                return Ok(());
+            }
+        };
+    }
+    plain!(f64, Cell::Float);
+    plain!(i64, |value| Cell::Int(i128::from(value)));
     for place in 0..array.len() {
         take(at(array, place)).map_err(|fault| (place, fault))?;
     }

@@ -64,6 +64,8 @@ fn read_file(bytes: &[u8], limits: &Limits, profile: &Profile) -> Result<Rows, D
     reader.check_schema(&metadata)?;
     let mut first_row = 0;
     for group in &metadata.row_groups {
+        // `rows` is within its limit, and room that no row comes to fill is never touched.
+        reader.columns.reserve(rows);
         reader.row_group(group, first_row)?;
         first_row += group.num_rows();
     }
@@ -261,7 +263,6 @@ fn push<V>(
     into: &mut Vec<V>,
     rule: impl Fn(Cell<'_>) -> Result<V, CellFault>,
 ) -> Result<(), cells::Fault> {
-    into.reserve(array.len());
     cells::each(array, budget, |cell| {
         into.push(rule(cell)?);
         Ok(())

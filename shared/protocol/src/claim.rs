@@ -3,7 +3,7 @@
 
 use crate::profile::Profile;
 use crate::source::{SourceUrl, UrlRefused, row_index_keys};
-use crate::text::{python_strip, strip, word_count};
+use crate::text::{has_words, python_strip, strip};
 use serde::ser::SerializeTuple as _;
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::HashMap;
@@ -43,7 +43,7 @@ impl CaptionVerdict {
         if caption.is_empty() {
             return Self::Empty;
         }
-        if (word_count(caption) as u64) < u64::from(profile.caption_min_words) {
+        if !has_words(caption, profile.caption_min_words) {
             return Self::Short;
         }
         if holds_link(caption) {
@@ -54,13 +54,18 @@ impl CaptionVerdict {
     }
 }
 
-/// No character outside ASCII becomes one of these letters in lower case, so bytes are enough.
+/// Whether there is `http://` or `https://` in any case. No character outside ASCII becomes one of these letters in
+/// lower case, so bytes are enough; hardly a caption has a colon, so that is what is looked for.
 fn holds_link(caption: &str) -> bool {
-    let bytes = caption.as_bytes();
-    ["http://", "https://"].iter().any(|mark| {
-        bytes
-            .windows(mark.len())
-            .any(|window| window.eq_ignore_ascii_case(mark.as_bytes()))
+    caption.match_indices(':').any(|(at, _)| {
+        let (before, after) = caption.as_bytes().split_at(at);
+        let ends_with = |scheme: &[u8]| {
+            before
+                .len()
+                .checked_sub(scheme.len())
+                .is_some_and(|from| before[from..].eq_ignore_ascii_case(scheme))
+        };
+        after.starts_with(b"://") && (ends_with(b"http") || ends_with(b"https"))
     })
 }
 
@@ -284,5 +289,29 @@ impl Claims {
         // Every listed source has a row: `collect` lists them by row, and a foreign list that does not
         // would only reject its own sender.
         self.sources.iter().any(|source| source.key.is_err())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_found_in_any_case_and_place_but_not_by_a_colon_alone() {
+        for link in [
+            "see http://a",
+            "HTTPS://",
+            "xhttp://y",
+            "a: b httpS://c",
+            "::http://",
+            "äöü http://",
+        ] {
+            assert!(holds_link(link), "{link}");
+        }
+        for none in [
+            "", ":", "://", "ttp://", "http:/ /", "http//", "ftp://a", "http :", "httpx://",
+        ] {
+            assert!(!holds_link(none), "{none}");
+        }
     }
 }

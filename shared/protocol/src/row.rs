@@ -76,6 +76,7 @@ pub struct TextColumn {
 
 impl TextColumn {
     /// The text of a row.
+    #[inline]
     pub fn get(&self, row: usize) -> Option<&str> {
         let end = *self.ends.get(row)? as usize;
         let begin = row
@@ -101,7 +102,24 @@ impl TextColumn {
         self.text.len()
     }
 
+    /// Makes room for `rows` rows in all, guessing from the rows so far how long their texts are, so that the column
+    /// need not be moved while it grows.
+    pub fn reserve(&mut self, rows: usize) {
+        /// More than this is not reserved on a guess, bytes.
+        const MOST: usize = 64 << 20;
+        let more = rows.saturating_sub(self.len());
+        self.ends.reserve_exact(more);
+        if let Some(average) = self.bytes().checked_div(self.len()) {
+            // A sixteenth more, for texts that are longer than the first ones.
+            let guess = average
+                .saturating_mul(more)
+                .saturating_add(average.saturating_mul(more) / 16);
+            self.text.reserve_exact(guess.min(MOST));
+        }
+    }
+
     /// Appends a text as it is.
+    #[inline]
     pub fn push(&mut self, text: &str) -> Result<(), CellFault> {
         let end =
             u32::try_from(self.text.len() + text.len()).map_err(|_| CellFault::TooMuchText)?;
@@ -111,6 +129,7 @@ impl TextColumn {
     }
 
     /// Appends a text stripped; blank is a fault.
+    #[inline]
     pub fn push_stripped(&mut self, text: &str) -> Result<(), CellFault> {
         let text = strip(text);
         if text.is_empty() {
@@ -159,6 +178,37 @@ pub struct Columns {
 }
 
 impl Columns {
+    /// Makes room for `rows` rows in all.
+    pub fn reserve(&mut self, rows: usize) {
+        let more = rows.saturating_sub(self.clip_start_sec.len());
+        for texts in [
+            &mut self.clip_id,
+            &mut self.clip_uri,
+            &mut self.first_frame_uri,
+            &mut self.source_video_id,
+            &mut self.split_group_id,
+            &mut self.split,
+            &mut self.caption,
+            &mut self.source_video_url,
+        ] {
+            texts.reserve(rows);
+        }
+        for digests in [&mut self.clip_sha256, &mut self.first_frame_sha256] {
+            digests.reserve_exact(more);
+        }
+        for floats in [
+            &mut self.clip_start_sec,
+            &mut self.duration_sec,
+            &mut self.fps,
+        ] {
+            floats.reserve_exact(more);
+        }
+        for counts in [&mut self.width, &mut self.height, &mut self.num_frames] {
+            counts.reserve_exact(more);
+        }
+        self.has_audio.reserve_exact(more);
+    }
+
     /// The text columns, with their names.
     pub fn texts(&self) -> [(&'static str, &TextColumn); 8] {
         [
@@ -268,6 +318,8 @@ impl Rows {
     }
 
     /// A row by its place in the data set.
+    // Inlined so that callers who look at a few columns do not load the others.
+    #[inline]
     pub fn get(&self, row: usize) -> Option<RowRef<'_>> {
         let c = &self.0;
         Some(RowRef {
@@ -292,6 +344,7 @@ impl Rows {
     }
 
     /// All rows, in order.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = RowRef<'_>> {
         (0..self.len()).filter_map(|row| self.get(row))
     }
@@ -358,17 +411,29 @@ pub fn digest(text: &str) -> Result<Option<Digest>, CellFault> {
     }
 }
 
-fn unhex(text: &[u8; DIGEST_CHARS]) -> Option<[u8; 32]> {
-    let nibble = |c: u8| match c {
-        b'0'..=b'9' => Some(c - b'0'),
-        b'a'..=b'f' => Some(c - b'a' + 10),
-        _ => None,
-    };
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(text.as_chunks::<2>().0) {
-        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+/// The value of a lower-case hex digit; `NO_NIBBLE` for every other byte.
+const NIBBLES: [u8; 256] = {
+    let mut nibbles = [NO_NIBBLE; 256];
+    let digits = b"0123456789abcdef";
+    let mut value = 0;
+    while value < 16 {
+        nibbles[digits[value as usize] as usize] = value;
+        value += 1;
     }
-    Some(bytes)
+    nibbles
+};
+const NO_NIBBLE: u8 = 0xff;
+
+// Without a branch per digit: a data set has two digests in every row.
+fn unhex(text: &[u8; DIGEST_CHARS]) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let mut seen = 0;
+    for (byte, [high, low]) in bytes.iter_mut().zip(text.as_chunks::<2>().0) {
+        let (high, low) = (NIBBLES[usize::from(*high)], NIBBLES[usize::from(*low)]);
+        seen |= high | low;
+        *byte = high << 4 | (low & 0xf);
+    }
+    (seen <= 0xf).then_some(bytes)
 }
 
 /// An integer column's value: greater than 0.

@@ -3,12 +3,14 @@
 mod word_chars;
 
 /// Strips what the row and manifest schemas strip: Unicode White_Space (PROTOCOL §5).
+#[inline]
 pub fn strip(text: &str) -> &str {
     text.trim()
 }
 
 /// Whether Python's `str.split` and `str.strip` take a character for a blank: White_Space and the four
 /// separators U+001C to U+001F.
+#[inline]
 pub fn is_python_blank(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
@@ -23,6 +25,12 @@ pub fn word_count(text: &str) -> usize {
     text.split(is_python_blank)
         .filter(|word| !word.is_empty())
         .count()
+}
+
+/// Whether there are at least so many words; looks no further than they are.
+pub fn has_words(text: &str, least: u32) -> bool {
+    let words = text.split(is_python_blank).filter(|word| !word.is_empty());
+    words.take(least as usize).count() == least as usize
 }
 
 /// Whether Python's regular expressions take a character for part of a word (`\w`).

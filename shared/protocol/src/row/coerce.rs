@@ -4,6 +4,7 @@ use super::{Cell, CellFault};
 use crate::pyjson::MAX_INT_DIGITS;
 
 /// Text: text, or bytes that are UTF-8. Not stripped yet.
+#[inline]
 pub fn text(cell: Cell<'_>) -> Result<&str, CellFault> {
     match cell {
         Cell::Text(text) => Ok(text),
@@ -13,6 +14,7 @@ pub fn text(cell: Cell<'_>) -> Result<&str, CellFault> {
 }
 
 /// A float: numbers, booleans, numeric text.
+#[inline]
 pub fn float(cell: Cell<'_>) -> Result<f64, CellFault> {
     match cell {
         Cell::Bool(value) => Ok(f64::from(u8::from(value))),
@@ -32,6 +34,7 @@ pub fn float(cell: Cell<'_>) -> Result<f64, CellFault> {
 
 /// An integer: integers, integral floats within 64 bits, integral decimals, booleans, numeric text such as `" +5 "`,
 /// `"5.0"`, `"1_0"`. Values beyond an `i128` are kept as its nearest.
+#[inline]
 pub fn int(cell: Cell<'_>) -> Result<i128, CellFault> {
     match cell {
         Cell::Bool(value) => Ok(i128::from(value)),

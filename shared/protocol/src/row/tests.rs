@@ -113,6 +113,18 @@ fn texts_are_stripped_of_unicode_white_space_only() {
 }
 
 #[test]
+fn reserved_room_is_no_row_and_a_guess_has_a_bound() {
+    let mut column = TextColumn::default();
+    column.push(&"x".repeat(1 << 20)).unwrap();
+    column.reserve(1_000_000);
+    assert!(column.text.capacity() <= (65 << 20) + 16);
+    assert_eq!((column.len(), column.get(1)), (1, None));
+    let mut columns = Columns::default();
+    columns.reserve(10);
+    assert_eq!(Rows::try_from(columns).unwrap().len(), 0);
+}
+
+#[test]
 fn rows_come_back_in_order_and_by_place() {
     let rows = three();
     let ids: Vec<_> = rows.iter().map(|row| row.clip_id).collect();

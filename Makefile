@@ -1,5 +1,5 @@
 # Two commands; each does its own set-up on a fresh Debian 12 with a Rust toolchain.
-.PHONY: demo test ci docs-bless
+.PHONY: demo test ci docs-bless fleet
 
 demo:        ## a whole subnet on this machine, judged by a real validator
 	@scripts/setup.sh build
@@ -16,3 +16,7 @@ ci:          ## what the gate runs
 docs-bless:  ## writes generated pages anew
 	@mkdir -p target && touch target/bless
 	@cargo test -q -p nexis-runtime --test configuration_page
+
+fleet:       ## the fleet under faults; NEXIS_FLEET_SCHEDULES and NEXIS_FLEET_SEED choose how many and which
+	@cargo build -q -p nexis-scheduler -p nexis-worker --bins
+	@cargo test -q -p nexis-e2e --test fleet -- --nocapture --test-threads 1

@@ -31,17 +31,24 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("testkit", ALL),
+    // What the binaries wire alike. The worker links it, so it never uses the chain.
+    (
+        "wiring",
+        &[
+            "amqp", "board", "bucket", "ports", "protocol", "runtime", "vision", "wire",
+        ],
+    ),
+    // `local`: the archive folder that the replicas share.
     (
         "scheduler",
         &[
-            "amqp", "board", "bucket", "chain", "evidence", "ports", "protocol", "runtime", "wire",
+            "chain", "evidence", "local", "ports", "protocol", "runtime", "wire", "wiring",
         ],
     ),
     (
         "worker",
         &[
-            "amqp", "board", "bucket", "dataset", "media", "ports", "protocol", "runtime",
-            "vision", "wire",
+            "dataset", "media", "ports", "protocol", "runtime", "vision", "wire", "wiring",
         ],
     ),
     ("cli", ALL),
@@ -65,6 +72,7 @@ const ALL: &[&str] = &[
     "scheduler",
     "vision",
     "wire",
+    "wiring",
     "worker",
 ];
 
@@ -74,6 +82,11 @@ const UNREACHABLE: &[(&str, &[&str], &str)] = &[
         "worker",
         &["nexis-chain", "subxt", "subxt-signer", "schnorrkel"],
         "a worker holds no code that could sign",
+    ),
+    (
+        "wiring",
+        &["nexis-chain", "subxt-signer", "schnorrkel"],
+        "the worker links it",
     ),
     (
         "protocol",

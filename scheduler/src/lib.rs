@@ -10,6 +10,8 @@ mod lead;
 pub mod ledger;
 mod open;
 pub mod reduce;
+#[cfg(feature = "settings")]
+pub mod settings;
 mod submit;
 
 pub use drive::{Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts};

@@ -55,6 +55,17 @@ impl SubmissionRecord {
         format!("submissions/{:012}.json", epoch.get())
     }
 
+    fn armed(epoch: WeightEpoch) -> Self {
+        Self {
+            epoch,
+            state: SubmissionState::Armed,
+            weights: Vec::new(),
+            unknown_hotkeys: Vec::new(),
+            attempts: 0,
+            last_error: None,
+        }
+    }
+
     /// Reads one from the archive.
     pub async fn load(
         archive: &dyn Archive,
@@ -95,6 +106,8 @@ pub(crate) struct Submitter {
     first_seen: Option<BlockNumber>,
     /// Epoch that is finished, as far as we know.
     settled: Option<WeightEpoch>,
+    /// Newest epoch whose coming is noted in the archive.
+    noted: Option<WeightEpoch>,
     next_attempt: Option<Instant>,
     failures: i64,
 }
@@ -104,6 +117,7 @@ impl Submitter {
         Self {
             first_seen: None,
             settled: None,
+            noted: None,
             next_attempt: None,
             failures: 0,
         }
@@ -123,6 +137,7 @@ impl Submitter {
         let profile = &scheduler.options.rules.profile;
         let calendar = Calendar::of(profile);
         let epoch = calendar.weight_epoch(head);
+        self.note_next(scheduler, epoch).await?;
         if self.settled == Some(epoch) || self.next_attempt.is_some_and(|at| Instant::now() < at) {
             return Ok(());
         }
@@ -135,14 +150,7 @@ impl Submitter {
                 self.settled = Some(epoch);
                 return Ok(());
             }
-            None => SubmissionRecord {
-                epoch,
-                state: SubmissionState::Armed,
-                weights: Vec::new(),
-                unknown_hotkeys: Vec::new(),
-                attempts: 0,
-                last_error: None,
-            },
+            None => SubmissionRecord::armed(epoch),
         };
         if matches!(
             record.state,
@@ -157,6 +165,25 @@ impl Submitter {
             return Ok(());
         }
         self.attempt(scheduler, leader, record, start).await
+    }
+
+    /// Notes the coming epoch while this one runs. Whoever leads then finds the note, and so knows that it takes
+    /// up work and does not start anew, also when every process died at the very block that the epoch began.
+    async fn note_next(
+        &mut self,
+        scheduler: &Scheduler,
+        epoch: WeightEpoch,
+    ) -> Result<(), SchedulerError> {
+        let next = WeightEpoch::new(epoch.get().saturating_add(1));
+        if self.noted == Some(next) {
+            return Ok(());
+        }
+        let archive = scheduler.ports.archive.as_ref();
+        if SubmissionRecord::load(archive, next).await?.is_none() {
+            SubmissionRecord::armed(next).store(archive).await?;
+        }
+        self.noted = Some(next);
+        Ok(())
     }
 
     async fn attempt(

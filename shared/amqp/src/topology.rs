@@ -1,5 +1,5 @@
 //! What must exist on the broker: per subnet one exchange for work and one for dead letters, per route a
-//! quorum queue on each. [`apply`] declares it (one command does, `nexis topology apply`), [`verify`] checks
+//! quorum queue on each. [`apply`] declares it (one command does, `nexis-scheduler topology apply`), [`verify`] checks
 //! it at every start without changing anything.
 
 use crate::connection::queue_error;
@@ -185,7 +185,7 @@ pub async fn verify(connection: &Connection, topology: &Topology) -> Result<(), 
 fn missing(kind: &str, name: &str, error: &lapin::Error) -> QueueError {
     match queue_error(error) {
         QueueError::Refused(said) => QueueError::Refused(format!(
-            "{kind} '{name}' is not there as it should be ({said}); run `nexis topology apply`"
+            "{kind} '{name}' is not there as it should be ({said}); run `nexis-scheduler topology apply`"
         )),
         other => other,
     }

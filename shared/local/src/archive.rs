@@ -2,6 +2,7 @@ use crate::journal::sync_directory;
 use async_trait::async_trait;
 use nexis_ports::{Archive, ArchiveError};
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ const UNFINISHED: &str = ".unfinished-";
 #[derive(Clone)]
 pub struct DirArchive {
     root: Arc<PathBuf>,
+    /// Tells the unfinished files of writers apart.
+    token: u64,
     counter: Arc<AtomicU64>,
 }
 
@@ -36,10 +39,24 @@ impl DirArchive {
             })
         };
         open().map_err(|error| away("opening", &root.display().to_string(), &error))?;
-        Ok(Self {
+        Ok(Self::of(root))
+    }
+
+    /// Opens a folder that other processes write to at the same time; their unfinished files are left alone.
+    pub fn open_shared(root: &Path) -> Result<Self, ArchiveError> {
+        fs::create_dir_all(root)
+            .map_err(|error| away("opening", &root.display().to_string(), &error))?;
+        Ok(Self::of(root))
+    }
+
+    fn of(root: &Path) -> Self {
+        // Process ids repeat between hosts and containers; two writers must not share an unfinished file.
+        let token = RandomState::new().hash_one(std::process::id());
+        Self {
             root: Arc::new(root.to_owned()),
+            token,
             counter: Arc::default(),
-        })
+        }
     }
 
     async fn blocking<T: Send + 'static>(
@@ -149,10 +166,11 @@ impl Archive for DirArchive {
     async fn put(&self, name: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
         let (name, bytes) = (name.to_owned(), bytes.to_vec());
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        let token = self.token;
         self.blocking(move |root| {
             let file = file_of(root, &name)?;
             let folder = file.parent().unwrap_or(root);
-            let unfinished = folder.join(format!("{UNFINISHED}{}-{number}", std::process::id()));
+            let unfinished = folder.join(format!("{UNFINISHED}{token:016x}-{number}"));
             let put = || {
                 make_folders(root, folder)?;
                 write(&file, &unfinished, &bytes)

@@ -1,0 +1,45 @@
+//! Events as log lines.
+
+use nexis_scheduler::{Event, Observer};
+use std::sync::Arc;
+
+/// Tells everything that happens to the log.
+pub fn observer() -> Observer {
+    Arc::new(|event| match event {
+        Event::Head { block } => tracing::debug!(%block, "new head"),
+        Event::Opened { interval, miners } => {
+            tracing::info!(interval.id = %interval, miners, "interval opened")
+        }
+        Event::Progress {
+            interval,
+            stage,
+            done,
+            expected,
+        } => {
+            tracing::info!(interval.id = %interval, stage, done, expected, "results");
+        }
+        Event::Decided {
+            interval,
+            decisions,
+            absent,
+            ..
+        } => {
+            let accepted = decisions
+                .iter()
+                .filter(|decision| decision.accepted)
+                .count();
+            tracing::info!(interval.id = %interval, decisions = decisions.len(), accepted,
+                absent = absent.len(), "interval decided");
+        }
+        Event::Submitted {
+            epoch,
+            outcome,
+            weights,
+        } => {
+            tracing::info!(%epoch, ?outcome, slots = weights.len(), "weights");
+        }
+        Event::Leading => tracing::info!("this process leads"),
+        Event::Following { holder } => tracing::info!(holder, "another process leads"),
+        Event::Waiting { on } => tracing::debug!(on, "waiting"),
+    })
+}

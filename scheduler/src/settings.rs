@@ -1,0 +1,69 @@
+//! Settings to a scheduler's options and its chain (feature `settings`). Shared by `nexis validate` and
+//! `nexis-scheduler`; kept out of `nexis-wiring` because the chain can sign, and a worker links that crate.
+
+use crate::SchedulerOptions;
+use nexis_chain::{ChainClient, ChainPort, ConnectOptions, GenesisRule, Network, Wallet};
+use nexis_runtime::{Secret, Settings};
+use nexis_wiring::WrongSetting;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Share of an interval after which a round's miner stage closes whoever is missing, in percent; beyond it the
+/// clip stage would not end before the next interval opens.
+const MINERS_DEADLINE_PERCENT: u64 = 40;
+/// The same for the clip stage.
+const CLIPS_DEADLINE_PERCENT: u64 = 90;
+/// Rounds open at one time while catching up after an outage.
+const MAX_OPEN_ROUNDS: usize = 2;
+
+/// The options of a scheduler; `name` must differ from that of every other process.
+pub fn options(settings: &Settings, name: String) -> Result<SchedulerOptions, WrongSetting> {
+    let rules = nexis_wiring::rules(settings)?;
+    let length = rules.profile.interval_length_blocks;
+    Ok(SchedulerOptions {
+        name,
+        rules,
+        record_info: nexis_wiring::record_info(settings),
+        exclude: settings.validator.exclude_hotkeys.iter().cloned().collect(),
+        miners_deadline_blocks: (length * MINERS_DEADLINE_PERCENT).div_ceil(100),
+        clips_deadline_blocks: (length * CLIPS_DEADLINE_PERCENT).div_ceil(100),
+        lease: settings.fleet.lease_ttl,
+        poll: settings.chain.block_poll,
+        submit: true,
+        max_open_rounds: MAX_OPEN_ROUNDS,
+        clock: seconds_since_epoch,
+    })
+}
+
+/// The chain, with the wallet that signs.
+pub fn chain(settings: &Settings) -> Result<ChainPort, WrongSetting> {
+    let network: Network = settings
+        .chain
+        .network
+        .parse()
+        .map_err(|fault| WrongSetting::one(format!("BT_NETWORK: {fault}")))?;
+    let mut options = ConnectOptions::new(network);
+    options.workdir = Some(settings.validator.workdir.clone());
+    if let Some(genesis) = &settings.chain.genesis {
+        if genesis == "any" {
+            options.allow_other_genesis = true;
+        } else {
+            options.network.genesis = GenesisRule::Exactly(genesis.clone());
+        }
+    }
+    options.pool.request_timeout = settings.chain.timeout;
+    let password = settings.wallet.password.as_ref().map(Secret::expose);
+    let wallet = &settings.wallet;
+    let wallet =
+        Wallet::load(&wallet.path, &wallet.name, &wallet.hotkey, password).map_err(|fault| {
+            WrongSetting::one(format!(
+                "BT_WALLET_NAME, BT_WALLET_HOTKEY, BT_WALLET_PATH: {fault}"
+            ))
+        })?;
+    Ok(ChainPort::new(ChainClient::new(options), Some(wallet)))
+}
+
+fn seconds_since_epoch() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
+}

@@ -164,5 +164,9 @@ async fn measure(
     let prober = Arc::clone(prober);
     tokio::task::spawn_blocking(move || prober.measure(&bytes, Want { frames }))
         .await
-        .map_err(|_| JobError::Interrupted("measuring a clip panicked or was cancelled"))
+        .map_err(|_| JobError::Interrupted("measuring a clip panicked or was cancelled"))?
+        .map_err(|fault| {
+            tracing::error!(error = &fault as &dyn std::error::Error, "no process to read clips in");
+            JobError::Interrupted("no process to read clips in")
+        })
 }

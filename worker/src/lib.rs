@@ -10,4 +10,6 @@ pub mod measure;
 pub mod miner_job;
 mod model_checks;
 
+pub use nexis_media::child_main;
+
 pub use intake::{Worker, WorkerOptions, WorkerPorts};

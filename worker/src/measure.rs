@@ -1,6 +1,6 @@
-//! Measuring clips in this process. (Isolation in child processes is the sandbox's affair.)
+//! Measuring clips: in locked-up child processes, or in this one.
 
-use nexis_media::{Budget, PipelineError};
+use nexis_media::{Budget, Frame, Look, PipelineError, Pool, PoolError, PoolOptions, Undecodable};
 
 /// What is wanted of a clip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,42 +16,86 @@ pub struct Measured {
     pub size_px: Option<(u32, u32)>,
     /// JPEGs.
     pub frames: Vec<Vec<u8>>,
+    /// Why the size or the pictures are missing, for the logs.
+    pub fault: Option<String>,
 }
 
 /// Measures clips. Undecodable input is an ordinary answer.
 #[derive(Debug)]
-pub struct Prober(());
+pub enum Prober {
+    /// In this process: a crash of a decoder is a crash of ours. For trusted clips and tests.
+    InProcess,
+    /// In a pool of child processes; a clip can hurt only the one that reads it.
+    Sandboxed(Pool),
+}
 
 /// Pictures per clip (PROTOCOL §10).
-const FRAMES: usize = 6;
+const FRAMES: u8 = 6;
 
 impl Prober {
-    /// Starts GStreamer.
+    /// Starts GStreamer in this process.
     pub fn in_process() -> Result<Self, PipelineError> {
         nexis_media::init()?;
-        Ok(Self(()))
+        Ok(Self::InProcess)
+    }
+
+    /// Starts `permits` children of this program, whose `main` calls [`nexis_media::child_main`] first.
+    pub fn sandboxed(permits: usize) -> Result<Self, PoolError> {
+        let pool = Pool::start(PoolOptions::new(permits))?;
+        let isolation = pool.isolation();
+        if isolation.is_whole() {
+            tracing::info!(?isolation, permits, "clips are read in locked-up processes");
+        } else {
+            tracing::warn!(
+                ?isolation,
+                permits,
+                "this kernel does not grant every layer of isolation for the processes that read clips"
+            );
+        }
+        Ok(Self::Sandboxed(pool))
     }
 
     /// Measures one clip. Blocks: call it off the async threads.
-    pub fn measure(&self, clip: &[u8], want: Want) -> Measured {
-        let size_px = match nexis_media::probe(clip) {
-            Ok(probed) => Some((probed.width, probed.height)),
-            Err(fault) => {
-                tracing::debug!(error = %fault, "clip cannot be probed");
-                None
-            }
+    ///
+    /// `Err` means that we had nothing to measure it with, never that the clip is bad.
+    pub fn measure(&self, clip: &[u8], want: Want) -> Result<Measured, PoolError> {
+        let pictures = if want.frames { FRAMES } else { 0 };
+        let look = match self {
+            Self::InProcess => look_here(clip, pictures),
+            Self::Sandboxed(pool) => pool.look(clip, pictures, Budget::default())?,
         };
-        let frames = if want.frames { pictures(clip) } else { Vec::new() };
-        Measured { size_px, frames }
+        Ok(Measured::from(look))
     }
 }
 
-fn pictures(clip: &[u8]) -> Vec<Vec<u8>> {
-    match nexis_media::frames(clip, FRAMES, Budget::default()) {
-        Ok(frames) => frames.into_iter().map(|frame| frame.jpeg).collect(),
-        Err(fault) => {
-            tracing::debug!(error = %fault, "no pictures of the clip");
-            Vec::new()
+fn look_here(clip: &[u8], pictures: u8) -> Look {
+    let size = nexis_media::probe(clip).map_err(|fault| Undecodable::Refused(fault.to_string()));
+    let pictures = if pictures == 0 {
+        Ok(Vec::new())
+    } else {
+        nexis_media::frames(clip, usize::from(pictures), Budget::default())
+            .map_err(|fault| Undecodable::Refused(fault.to_string()))
+    };
+    Look { size, pictures }
+}
+
+impl From<Look> for Measured {
+    fn from(look: Look) -> Self {
+        let fault = look.size.as_ref().err().or(look.pictures.as_ref().err());
+        let fault = fault.map(ToString::to_string);
+        if let Some(fault) = &fault {
+            tracing::debug!(fault, "clip cannot be read");
+        }
+        let jpeg = |frame: Frame| frame.jpeg;
+        Self {
+            size_px: look.size.ok().map(|probed| (probed.width, probed.height)),
+            frames: look
+                .pictures
+                .unwrap_or_default()
+                .into_iter()
+                .map(jpeg)
+                .collect(),
+            fault,
         }
     }
 }

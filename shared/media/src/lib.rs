@@ -1,7 +1,8 @@
 //! What a clip is: its digest, the coded size of its first video stream, and up to six pictures of it.
 //!
 //! Owns: reading hostile clip bytes. Never does: network, files, asking anything that a clip names.
-//! Start reading at [`probe()`], then [`frames()`].
+//! Start reading at [`probe()`], then [`frames()`]; [`Pool`] does both in
+//! locked-up child processes.
 //!
 //! ```
 //! // Junk is an ordinary answer.
@@ -12,9 +13,13 @@ mod digest;
 mod frames;
 mod front;
 mod pipeline;
+mod pool;
 mod probe;
+mod sandbox;
 
 pub use digest::{StreamDigest, sha256};
 pub use frames::{Budget, Frame, FramesError, frames};
-pub use pipeline::{ELEMENTS, PipelineError, init};
+pub use pipeline::{ELEMENTS, PLUGINS, PipelineError, init};
+pub use pool::{Look, Pool, PoolError, PoolOptions, Undecodable};
 pub use probe::{ProbeError, Probed, probe};
+pub use sandbox::{Isolation, Landlock, Layers, child_main, child_main_with};

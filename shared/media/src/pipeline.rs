@@ -1,5 +1,6 @@
 //! GStreamer pipelines over bytes in memory: built in code from a closed list of elements.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, OnceLock};
@@ -64,13 +65,84 @@ pub enum PipelineError {
     TooLarge(u32, u32),
 }
 
-/// Starts GStreamer once. The registry is only read or scanned, never written, and no helper is spawned.
+/// The plugin files that hold [`ELEMENTS`], as `libgst{name}.so`.
+pub const PLUGINS: &[&str] = &[
+    "coreelements",
+    "app",
+    "videoconvertscale",
+    "jpeg",
+    "isomp4",
+    "matroska",
+    "avi",
+    "flv",
+    "mpegtsdemux",
+    "videoparsersbad",
+    "jpegformat",
+    "libav",
+    "vpx",
+    "aom",
+];
+
+/// Where distributions keep GStreamer's plugins; the first that exists is used.
+pub(crate) const PLUGIN_FOLDERS: &[&str] = &[
+    "/usr/local/lib/gstreamer-1.0",
+    "/usr/lib/x86_64-linux-gnu/gstreamer-1.0",
+    "/usr/lib/aarch64-linux-gnu/gstreamer-1.0",
+    "/usr/lib64/gstreamer-1.0",
+    "/usr/lib/gstreamer-1.0",
+];
+
+/// Starts GStreamer once in this process, with the plugin registry of this process's environment.
+///
+/// GStreamer may then scan its plugin folders, fork its scanner and write its registry file, as in any
+/// program. Only [`ELEMENTS`] are ever built here. The children of [`crate::Pool`] do not use this: they start
+/// with an empty plugin path and load the files of [`PLUGINS`], nothing else.
 pub fn init() -> Result<(), PipelineError> {
     static STARTED: OnceLock<Result<(), Arc<gst::glib::Error>>> = OnceLock::new();
     STARTED
         .get_or_init(|| gst::init().map_err(Arc::new))
         .clone()
         .map_err(PipelineError::Init)
+}
+
+/// Starts GStreamer and loads the files of [`PLUGINS`] by name.
+///
+/// Called where the environment has emptied the plugin path and switched the registry off, so that what is
+/// loaded here is all there is. Fails when an element of the list is missing afterwards.
+pub(crate) fn init_listed() -> Result<(), PipelineError> {
+    init()?;
+    let folder = PLUGIN_FOLDERS
+        .iter()
+        .map(Path::new)
+        .find(|folder| folder.join("libgstcoreelements.so").is_file());
+    if let Some(folder) = folder {
+        for plugin in PLUGINS {
+            // Some releases keep an element in another file of the list; what counts is checked below.
+            gst::Plugin::load_file(folder.join(format!("libgst{plugin}.so"))).ok();
+        }
+    }
+    for name in ELEMENTS {
+        let factory = gst::ElementFactory::find(name).ok_or(PipelineError::Missing(name))?;
+        factory.load().map_err(|_| PipelineError::Missing(name))?;
+    }
+    Ok(())
+}
+
+/// Names of the plugin files that GStreamer knows of, without the ones built into its core.
+pub(crate) fn known_plugins() -> Vec<String> {
+    gst::Registry::get()
+        .plugins()
+        .iter()
+        .filter_map(gst::Plugin::filename)
+        .filter_map(|file| {
+            Some(
+                file.file_stem()?
+                    .to_str()?
+                    .trim_start_matches("libgst")
+                    .to_owned(),
+            )
+        })
+        .collect()
 }
 
 /// Builds one element of [`ELEMENTS`].

@@ -1,0 +1,269 @@
+//! A fixed number of locked-up child processes that look at clips, one clip each at a time.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::frames::{Budget, Frame};
+use crate::probe::Probed;
+use crate::sandbox::Isolation;
+
+mod process;
+
+use process::Process;
+
+/// How many children there are, and what each may use.
+#[derive(Clone, Debug)]
+pub struct PoolOptions {
+    /// Children, and so clips looked at at the same time.
+    pub permits: usize,
+    /// Address space of one child, bytes.
+    pub address_space: u64,
+    /// Wall time of one clip, from the ask to the last answer.
+    pub wall: Duration,
+    /// CPU time of one clip over all threads of its child; whole seconds count.
+    pub cpu: Duration,
+    /// Clips after which a child is replaced anyway, so that nothing lingers in one for long.
+    pub clips_per_child: u32,
+    /// Wall time a child has to start.
+    pub start: Duration,
+    /// The program of the children; it calls [`crate::child_main`] first. This program when `None`.
+    pub program: Option<PathBuf>,
+    /// Further arguments for that program.
+    pub arguments: Vec<OsString>,
+}
+
+impl PoolOptions {
+    /// Sane limits for `permits` children of this same program.
+    pub fn new(permits: usize) -> Self {
+        Self {
+            permits: permits.max(1),
+            address_space: 2 << 30,
+            wall: Duration::from_secs(45),
+            cpu: Duration::from_secs(60),
+            clips_per_child: 1_000,
+            start: Duration::from_secs(30),
+            program: None,
+            arguments: Vec::new(),
+        }
+    }
+}
+
+/// What a clip shows.
+#[derive(Debug)]
+pub struct Look {
+    /// Coded size of the first video stream.
+    pub size: Result<Probed, Undecodable>,
+    /// Pictures; empty when none were asked for.
+    pub pictures: Result<Vec<Frame>, Undecodable>,
+}
+
+/// Why a clip gave no answer. An ordinary outcome: the clip's fault, not ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Undecodable {
+    /// The decoders refused it, in their words.
+    #[error("{0}")]
+    Refused(String),
+    /// The child that looked at it was ended by a signal: it crashed, or used up its memory or CPU time.
+    #[error("its decoder died of signal {0}")]
+    Died(i32),
+    /// The child that looked at it ended by itself.
+    #[error("its decoder gave up")]
+    GaveUp,
+    /// No answer within the wall time.
+    #[error("its decoder used up its time")]
+    Deadline,
+    /// The child answered what cannot be an answer.
+    #[error("its decoder answered nonsense")]
+    Nonsense,
+}
+
+/// Why there is no child. Our fault, never the clip's.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// The process could not be started.
+    #[error("could not start a clip decoder process")]
+    Start(#[source] std::io::Error),
+    /// The process did not say hello in time.
+    #[error(
+        "a clip decoder process did not come up: does its program call nexis_media::child_main first?"
+    )]
+    NoHello,
+    /// GStreamer is not usable in it.
+    #[error("a clip decoder process has no working GStreamer: {0}")]
+    GStreamer(String),
+    /// A clip could not be handed over.
+    #[error("could not put a clip into memory for its decoder")]
+    HandOver(#[source] std::io::Error),
+}
+
+/// Children that look at clips. Cheap to clone.
+///
+/// A child that crashes, hangs, uses too much or talks nonsense costs its own clip an [`Undecodable`] and is
+/// replaced in the background; the others are not disturbed.
+#[derive(Clone, Debug)]
+pub struct Pool(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    options: PoolOptions,
+    isolation: Isolation,
+    plugins: Vec<String>,
+    /// Children at rest. `None` is a place whose child could not be started; its next taker tries again.
+    idle: Mutex<Vec<Option<Process>>>,
+    freed: Condvar,
+    replaced: AtomicU64,
+}
+
+impl Pool {
+    /// Starts all children and waits until each is ready and locked up.
+    pub fn start(options: PoolOptions) -> Result<Self, PoolError> {
+        let started: Vec<_> = (0..options.permits.max(1))
+            .map(|_| Process::spawn(&options))
+            .collect();
+        let mut idle = Vec::new();
+        let mut first = None;
+        for process in started {
+            let mut process = process?;
+            let hello = process.ready(options.start)?;
+            first.get_or_insert(hello);
+            idle.push(Some(process));
+        }
+        let (isolation, plugins) = first.ok_or(PoolError::NoHello)?;
+        Ok(Self(Arc::new(Inner {
+            options,
+            isolation,
+            plugins,
+            idle: Mutex::new(idle),
+            freed: Condvar::new(),
+            replaced: AtomicU64::new(0),
+        })))
+    }
+
+    /// What holds the children on this machine.
+    pub fn isolation(&self) -> Isolation {
+        self.0.isolation
+    }
+
+    /// Names of the plugin files that the children have loaded.
+    pub fn plugins(&self) -> &[String] {
+        &self.0.plugins
+    }
+
+    /// Children that were replaced so far because a clip took them down.
+    pub fn replaced(&self) -> u64 {
+        self.0.replaced.load(Ordering::Relaxed)
+    }
+
+    /// Looks at a clip: its size and up to `pictures` pictures. Blocks, first for a free child.
+    ///
+    /// A clip whose child was killed from outside (SIGKILL: an operator, the kernel short of memory) is looked
+    /// at once more, since that need not be the clip's doing.
+    pub fn look(&self, clip: &[u8], pictures: u8, budget: Budget) -> Result<Look, PoolError> {
+        let look = self.0.look_once(clip, pictures, budget)?;
+        let killed = Undecodable::Died(libc::SIGKILL);
+        let size_lost = look.size.as_ref().is_err_and(|fault| *fault == killed);
+        let pictures_lost = look.pictures.as_ref().is_err_and(|fault| *fault == killed);
+        if size_lost || pictures_lost {
+            return self.0.look_once(clip, pictures, budget);
+        }
+        Ok(look)
+    }
+}
+
+impl Inner {
+    fn look_once(
+        self: &Arc<Self>,
+        clip: &[u8],
+        pictures: u8,
+        budget: Budget,
+    ) -> Result<Look, PoolError> {
+        let mut held = self.take()?;
+        let process = held.process.as_mut().ok_or(PoolError::NoHello)?;
+        let deadline = Instant::now() + self.options.wall;
+        let (look, healthy) = process.look(clip, pictures, budget, deadline, self.options.cpu)?;
+        if !healthy {
+            self.replaced.fetch_add(1, Ordering::Relaxed);
+        }
+        if !healthy || process.clips >= self.options.clips_per_child {
+            held.process = None;
+        }
+        Ok(look)
+    }
+
+    fn take(self: &Arc<Self>) -> Result<Held, PoolError> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = loop {
+            match idle.pop() {
+                Some(place) => break place,
+                None => {
+                    idle = self
+                        .freed
+                        .wait(idle)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        };
+        drop(idle);
+        // From here on the place goes back on every way out.
+        let mut held = Held {
+            pool: Arc::clone(self),
+            process: place,
+        };
+        if held.process.is_none() {
+            match Process::begin(&self.options) {
+                Ok(process) => held.process = Some(process),
+                Err(error) => {
+                    held.give_up();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(held)
+    }
+
+    fn put(&self, place: Option<Process>) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        // Places without a child lie at the bottom, so that living children are taken first.
+        if place.is_some() {
+            idle.push(place);
+        } else {
+            idle.insert(0, place);
+        }
+        drop(idle);
+        self.freed.notify_one();
+    }
+}
+
+/// A child in use. When it is dropped with its child, the child rests; without, a new one is started.
+struct Held {
+    pool: Arc<Inner>,
+    process: Option<Process>,
+}
+
+impl Held {
+    /// Leaves the place empty: a child could not be started just now.
+    fn give_up(self) {
+        let pool = Arc::clone(&self.pool);
+        std::mem::forget(self);
+        pool.put(None);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(process) = self.process.take() {
+            self.pool.put(Some(process));
+            return;
+        }
+        let pool = Arc::clone(&self.pool);
+        let started = std::thread::Builder::new()
+            .name("clip decoder start".to_owned())
+            .spawn(move || pool.put(Process::begin(&pool.options).ok()));
+        if started.is_err() {
+            self.pool.put(None);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The child's side: lock up, say hello, answer until the parent hangs up.
+
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use super::CHILD_ARGUMENT;
+use super::restrict::{self, Layers};
+use super::talk::{Answer, Ask, Hello, receive_ask, write_frame};
+use crate::frames::{Budget, frames};
+use crate::pipeline;
+use crate::probe::probe;
+
+/// Runs this process as a child of a [`crate::Pool`] when it was started as one, and gives its exit code.
+///
+/// The first thing `main` does in every program that starts a pool: a child must not look at anything else.
+pub fn child_main() -> Option<i32> {
+    child_main_with(Layers::default(), &mut |_, _| false)
+}
+
+/// [`child_main`] for tests: `before` sees each clip and the wire, and says whether it has dealt with it.
+#[doc(hidden)]
+pub fn child_main_with(
+    layers: Layers,
+    before: &mut dyn FnMut(&[u8], &mut UnixStream) -> bool,
+) -> Option<i32> {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().as_deref() != Some(OsStr::new(CHILD_ARGUMENT)) {
+        return None;
+    }
+    let address_space = arguments
+        .next()
+        .and_then(|word| word.to_str()?.parse().ok());
+    let served = address_space.map(|bytes| serve(layers, bytes, before));
+    Some(i32::from(!matches!(served, Some(Ok(())))))
+}
+
+fn serve(
+    layers: Layers,
+    address_space: u64,
+    before: &mut dyn FnMut(&[u8], &mut UnixStream) -> bool,
+) -> io::Result<()> {
+    let mut stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let lifeline = UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let mut isolation = restrict::before_plugins(layers);
+    die_with_parent(lifeline)?;
+    let plugins = pipeline::init_listed()
+        .map(|()| pipeline::known_plugins())
+        .map_err(|error| in_words(&error));
+    restrict::before_input(layers, address_space, &mut isolation);
+    write_frame(&mut stream, &Hello { isolation, plugins })?;
+    while let Some((ask, clip)) = receive_ask(&mut stream).map_err(io::Error::other)? {
+        let clip = read_clip(&clip, ask.length)?;
+        if !before(&clip, &mut stream) {
+            answer(&mut stream, ask, &clip)?;
+        }
+    }
+    Ok(())
+}
+
+fn answer(stream: &mut UnixStream, ask: Ask, clip: &[u8]) -> io::Result<()> {
+    let size = probe(clip).map_err(|error| in_words(&error));
+    write_frame(stream, &Answer::Size(ask.id, size))?;
+    if ask.pictures == 0 {
+        return Ok(());
+    }
+    let budget = Budget {
+        frames: ask.frames,
+        pixels: ask.pixels,
+        time: Duration::from_millis(ask.time_ms),
+    };
+    let found = frames(clip, usize::from(ask.pictures), budget).map_err(|error| in_words(&error));
+    write_frame(stream, &Answer::Pictures(ask.id, found))
+}
+
+/// Copies the clip out of its memfd, so that nothing outside can change it under the decoders.
+fn read_clip(file: &OwnedFd, length: u64) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(length).map_err(io::Error::other)?;
+    let mut clip = vec![0; length];
+    let mut at = 0;
+    while at < length {
+        match rustix::io::pread(file, &mut clip[at..], at as u64) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => at += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(clip)
+}
+
+/// Ends this process as soon as the parent's end of `lifeline` is closed, whatever is being decoded.
+fn die_with_parent(mut lifeline: UnixStream) -> io::Result<()> {
+    std::thread::Builder::new()
+        .name("lifeline".to_owned())
+        .spawn(move || {
+            // Nothing is ever sent: any return means that the parent is gone.
+            lifeline.read_exact(&mut [0]).ok();
+            std::process::abort();
+        })?;
+    Ok(())
+}
+
+/// An error and its sources in one line.
+fn in_words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        words = format!("{words}: {cause}");
+        source = cause.source();
+    }
+    words
+}

@@ -1,0 +1,255 @@
+//! Clips that attack their decoder cost only themselves; all others read as in this process.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nexis_media::{Budget, Landlock, PLUGINS, Pool, PoolOptions, Undecodable, frames, probe};
+
+fn options(permits: usize) -> PoolOptions {
+    PoolOptions {
+        program: Some(PathBuf::from(env!("CARGO_BIN_EXE_nexis-media-child"))),
+        ..PoolOptions::new(permits)
+    }
+}
+
+fn golden(names: &[&str]) -> Vec<(String, Vec<u8>)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/corpus");
+    let mut clips = Vec::new();
+    for bucket in fs::read_dir(root).unwrap().flatten() {
+        for interval in fs::read_dir(bucket.path()).unwrap().flatten() {
+            for clip in fs::read_dir(interval.path().join("clips"))
+                .into_iter()
+                .flatten()
+            {
+                let path = clip.unwrap().path();
+                let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+                let wanted = names.contains(&&*name);
+                if wanted && !clips.iter().any(|(known, _)| *known == name) {
+                    clips.push((name, fs::read(path).unwrap()));
+                }
+            }
+        }
+    }
+    assert_eq!(clips.len(), names.len(), "the golden clips are there");
+    clips
+}
+
+fn good_clip() -> Vec<u8> {
+    golden(&["tiny"]).remove(0).1
+}
+
+/// The clip's child dies in the way expected, and a good clip right after reads well.
+fn survives(pool: &Pool, order: &str, expected: impl Fn(&Undecodable) -> bool) {
+    let before = pool.replaced();
+    let clip = format!("hostile {order}").into_bytes();
+    let look = pool.look(&clip, 6, Budget::default()).unwrap();
+    let fault = look.size.unwrap_err();
+    assert!(expected(&fault), "{order}: {fault:?}");
+    assert_eq!(
+        pool.replaced(),
+        before + 1,
+        "{order}: its child is replaced"
+    );
+    assert_fine(pool);
+}
+
+fn assert_fine(pool: &Pool) {
+    let look = pool.look(&good_clip(), 6, Budget::default()).unwrap();
+    assert!(look.size.is_ok(), "{:?}", look.size);
+    assert_eq!(look.pictures.unwrap().len(), 6);
+}
+
+#[test]
+fn golden_clips_read_in_a_child_as_in_this_process() {
+    let names = [
+        "tiny",
+        "base_b",
+        "h264_10fps",
+        "h264_high10",
+        "frag_keyframe",
+        "mkv_as_mp4",
+        "mpeg4_sp",
+        "no_audio",
+        "vfr",
+    ];
+    let pool = Pool::start(options(2)).unwrap();
+    for (name, clip) in golden(&names) {
+        let look = pool.look(&clip, 6, Budget::default()).unwrap();
+        assert_eq!(look.size.unwrap(), probe(&clip).unwrap(), "{name}");
+        let here = frames(&clip, 6, Budget::default()).unwrap();
+        assert_eq!(look.pictures.unwrap(), here, "{name}");
+        let cut = &clip[..clip.len() / 2];
+        let look = pool.look(cut, 0, Budget::default()).unwrap();
+        assert_eq!(look.size.ok(), probe(cut).ok(), "{name} cut in half");
+        assert!(
+            look.pictures.unwrap().is_empty(),
+            "no pictures were asked for"
+        );
+    }
+    assert_eq!(pool.replaced(), 0);
+}
+
+#[test]
+fn junk_is_an_ordinary_answer_and_costs_no_child() {
+    let pool = Pool::start(options(1)).unwrap();
+    for clip in [
+        &b""[..],
+        b"no clip",
+        &[0; 4096],
+        b"RIFF\0\0\0\0AVI LIST",
+        b"FLV\x01\x05",
+    ] {
+        let look = pool.look(clip, 6, Budget::default()).unwrap();
+        assert!(
+            matches!(look.size, Err(Undecodable::Refused(_))),
+            "{:?}",
+            look.size
+        );
+        assert!(matches!(look.pictures, Err(Undecodable::Refused(_))));
+    }
+    assert_eq!(pool.replaced(), 0);
+    assert_fine(&pool);
+}
+
+#[test]
+fn every_layer_holds_on_this_kernel_and_only_listed_plugins_are_loaded() {
+    let pool = Pool::start(options(1)).unwrap();
+    let isolation = pool.isolation();
+    assert!(
+        isolation.no_new_privs && isolation.seccomp && isolation.rlimits,
+        "{isolation:?}"
+    );
+    assert_eq!(isolation.landlock, Landlock::Full, "{isolation:?}");
+    assert!(isolation.is_whole());
+    assert!(pool.plugins().len() >= 10);
+    for plugin in pool.plugins() {
+        assert!(
+            PLUGINS.contains(&&**plugin),
+            "{plugin} is loaded and not listed"
+        );
+    }
+}
+
+#[test]
+fn a_child_that_crashes_costs_only_its_clip() {
+    let pool = Pool::start(options(1)).unwrap();
+    survives(&pool, "abort", |fault| *fault == Undecodable::Died(6));
+    survives(&pool, "panic", |fault| *fault == Undecodable::GaveUp);
+    survives(&pool, "deep", |fault| {
+        matches!(fault, Undecodable::Died(6 | 11))
+    });
+}
+
+#[test]
+fn a_child_that_hogs_memory_is_stopped_at_its_bound() {
+    let pool = Pool::start(options(1)).unwrap();
+    survives(&pool, "hog", |fault| *fault == Undecodable::Died(6));
+}
+
+#[test]
+fn a_child_that_talks_nonsense_is_not_believed() {
+    let pool = Pool::start(options(1)).unwrap();
+    survives(&pool, "garbage", |fault| *fault == Undecodable::Nonsense);
+    survives(&pool, "endless", |fault| *fault == Undecodable::Nonsense);
+}
+
+#[test]
+fn a_child_that_hangs_is_ended_at_the_deadline_and_others_work_on() {
+    let wall = Duration::from_secs(3);
+    let pool = Pool::start(PoolOptions { wall, ..options(2) }).unwrap();
+    let began = Instant::now();
+    let hung = std::thread::spawn({
+        let pool = pool.clone();
+        move || pool.look(b"hostile sleep", 0, Budget::default())
+    });
+    let mut meanwhile = 0;
+    while !hung.is_finished() {
+        assert_fine(&pool);
+        meanwhile += 1;
+    }
+    let look = hung.join().unwrap().unwrap();
+    assert_eq!(look.size, Err(Undecodable::Deadline));
+    assert!(
+        meanwhile > 1,
+        "the other child worked on: {meanwhile} clips"
+    );
+    assert!(began.elapsed() >= wall);
+    assert_fine(&pool);
+}
+
+#[test]
+fn a_child_that_burns_cpu_is_ended_by_its_cpu_bound() {
+    let cpu = Duration::from_secs(1);
+    let pool = Pool::start(PoolOptions { cpu, ..options(1) }).unwrap();
+    survives(&pool, "loop", |fault| *fault == Undecodable::Died(24));
+}
+
+/// With `order` denied the child answers that the bytes are no clip; let through, it would have aborted.
+fn denied(pool: &Pool, order: &str) {
+    let clip = format!("hostile {order}").into_bytes();
+    let look = pool.look(&clip, 0, Budget::default()).unwrap();
+    let refused = matches!(look.size, Err(Undecodable::Refused(_)));
+    assert!(refused, "{order} was let through: {:?}", look.size);
+}
+
+#[test]
+fn a_child_can_open_nothing_connect_nowhere_and_run_nothing() {
+    let pool = Pool::start(options(1)).unwrap();
+    for order in [
+        "open",
+        "create",
+        "list",
+        "tcp",
+        "udp",
+        "unix",
+        "run",
+        "environment",
+    ] {
+        denied(&pool, order);
+    }
+    assert_eq!(pool.replaced(), 0);
+    assert_fine(&pool);
+}
+
+#[test]
+fn each_of_the_two_walls_around_files_holds_alone() {
+    for missing in ["without-seccomp", "without-landlock"] {
+        let arguments = vec![missing.into()];
+        let pool = Pool::start(PoolOptions {
+            arguments,
+            ..options(1)
+        })
+        .unwrap();
+        assert!(!pool.isolation().is_whole(), "a missing layer is reported");
+        for order in ["open", "create", "list", "tcp", "run"] {
+            denied(&pool, order);
+        }
+        assert_fine(&pool);
+    }
+}
+
+#[test]
+fn a_child_is_replaced_after_its_share_of_clips() {
+    let pool = Pool::start(PoolOptions {
+        clips_per_child: 2,
+        ..options(1)
+    })
+    .unwrap();
+    for _ in 0..5 {
+        assert_fine(&pool);
+    }
+    assert_eq!(pool.replaced(), 0, "no clip is to blame");
+}
+
+#[test]
+fn a_program_that_is_no_decoder_is_told_at_the_start() {
+    let program = Some(PathBuf::from("/bin/true"));
+    let error = Pool::start(PoolOptions {
+        program,
+        ..options(1)
+    })
+    .unwrap_err();
+    assert!(error.to_string().contains("child_main"), "{error}");
+}

@@ -121,6 +121,8 @@ pub struct Scheduler {
 /// What the leader remembers of a round between looks; all of it may be lost.
 #[derive(Default)]
 struct Watch {
+    /// First head that this leader saw the stage at: deadlines that passed while nobody led count from there.
+    begun: Option<(Stage, BlockNumber)>,
     seen: Option<(Stage, u64)>,
     since: Option<Instant>,
     shown: Option<(Stage, u64)>,
@@ -281,7 +283,12 @@ impl Scheduler {
         };
         let next = match newest {
             Some(newest) => calendar.next(newest),
-            None => eligible,
+            None => {
+                // Kept, so that an outage right now does not move the beginning.
+                let previous = calendar.previous(eligible);
+                memory.newest = (previous < eligible).then_some(Some(previous));
+                eligible
+            }
         };
         Ok((next <= eligible).then_some(next))
     }
@@ -298,10 +305,13 @@ impl Scheduler {
             return Ok(false);
         };
         self.show(interval, tally, watch);
-        let plan = self.round_plan(interval).await?;
+        let Some(plan) = self.round_plan(interval).await? else {
+            return Ok(false); // Retired since by somebody who leads in our place.
+        };
         let full = tally.done >= tally.expected;
+        let late = self.is_late(&plan, tally.stage, head, watch);
         match tally.stage {
-            Stage::Miners if full || head.get() >= plan.miners_deadline => {
+            Stage::Miners if full || late => {
                 // Whatever happens on the way, the next look starts from the board and publishes what is missing.
                 watch.seen = None;
                 self.close_miners(epoch, &plan).await?;
@@ -309,7 +319,7 @@ impl Scheduler {
                 watch.since = Some(Instant::now());
                 Ok(true)
             }
-            Stage::Clips if full || head.get() >= plan.clips_deadline => {
+            Stage::Clips if full || late => {
                 board
                     .advance(epoch, interval, Stage::Closed, Vec::new(), &[])
                     .await?;
@@ -345,16 +355,43 @@ impl Scheduler {
         });
     }
 
-    async fn round_plan(&self, interval: IntervalId) -> Result<RoundPlan, SchedulerError> {
-        let bytes = self
-            .ports
-            .board
-            .plan(interval, Stage::Miners)
-            .await?
-            .ok_or_else(|| {
-                BoardError::Corrupt(format!("round {interval} is open but has no plan"))
-            })?;
-        Ok(RoundPlan::decode(&bytes)?)
+    /// Whether a stage's deadline has passed. Waiting starts when this leader first sees the stage: blocks during
+    /// which no process ran are nobody's delay.
+    fn is_late(
+        &self,
+        plan: &RoundPlan,
+        stage: Stage,
+        head: BlockNumber,
+        watch: &mut Watch,
+    ) -> bool {
+        let begun = match watch.begun {
+            Some((of, begun)) if of == stage => begun,
+            _ => watch.begun.insert((stage, head)).1,
+        };
+        let (miners, clips) = (
+            self.options.miners_deadline_blocks,
+            self.options.clips_deadline_blocks,
+        );
+        let deadline = match stage {
+            Stage::Miners => plan.miners_deadline.max(begun.get() + miners),
+            Stage::Clips | Stage::Closed => plan
+                .clips_deadline
+                .max(begun.get() + clips.saturating_sub(miners)),
+        };
+        head.get() >= deadline
+    }
+
+    /// The plan of an open round; `None` when the round is gone meanwhile.
+    async fn round_plan(&self, interval: IntervalId) -> Result<Option<RoundPlan>, SchedulerError> {
+        let board = self.ports.board.as_ref();
+        let Some(bytes) = board.plan(interval, Stage::Miners).await? else {
+            if board.tally(interval).await?.is_none() {
+                return Ok(None);
+            }
+            let what = format!("round {interval} is open but has no plan");
+            return Err(BoardError::Corrupt(what).into());
+        };
+        Ok(Some(RoundPlan::decode(&bytes)?))
     }
 
     async fn reports(&self, interval: IntervalId) -> Result<Vec<MinerReport>, SchedulerError> {
@@ -389,9 +426,13 @@ impl Scheduler {
         let archive = self.ports.archive.as_ref();
         let interval = plan.interval;
         if !ledger::is_decided(archive, interval).await? {
-            let clips = board.plan(interval, Stage::Clips).await?.ok_or_else(|| {
-                BoardError::Corrupt(format!("round {interval} is closed but has no clip plan"))
-            })?;
+            let Some(clips) = board.plan(interval, Stage::Clips).await? else {
+                if board.tally(interval).await?.is_none() {
+                    return Ok(()); // Retired since by somebody who leads in our place.
+                }
+                let what = format!("round {interval} is closed but has no clip plan");
+                return Err(BoardError::Corrupt(what).into());
+            };
             let reports = self.reports(interval).await?;
             let verdicts = board
                 .results(interval, Stage::Clips)
@@ -478,12 +519,9 @@ impl Scheduler {
                 .publish(Route::Miner, wanted.map(|job| (job.id(), job.encode())))
                 .await;
         }
-        let clips = self
-            .ports
-            .board
-            .plan(plan.interval, Stage::Clips)
-            .await?
-            .unwrap_or_default();
+        let Some(clips) = self.ports.board.plan(plan.interval, Stage::Clips).await? else {
+            return Ok(()); // Retired since by somebody who leads in our place.
+        };
         let reports = self.reports(plan.interval).await?;
         let jobs = reduce::draw_jobs(plan, &ClipPlan::decode(&clips)?, &reports)?;
         let wanted = jobs.iter().filter(|job| missing.contains(&job.id()));

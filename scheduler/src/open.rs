@@ -9,11 +9,9 @@ use nexis_protocol::calendar::Calendar;
 use nexis_protocol::record_info::RecordIndex;
 use nexis_protocol::{BlockNumber, Digest, IntervalId, JobId, LeaderEpoch};
 use nexis_wire::{PlannedMiner, RoundPlan, Wire};
-use std::time::Duration;
 
 /// Largest record-info object. 64 MiB hold some three million clip starts.
 const MAX_RECORD_INFO_BYTES: u64 = 64 << 20;
-const RECORD_INFO_BUDGET: Duration = Duration::from_secs(60);
 
 pub(crate) async fn open_round(
     scheduler: &Scheduler,
@@ -119,7 +117,8 @@ async fn read_index(scheduler: &Scheduler) -> Result<RecordIndex, SchedulerError
     };
     let limits = FetchLimits {
         max_bytes: MAX_RECORD_INFO_BYTES,
-        budget: RECORD_INFO_BUDGET,
+        // Shorter than the lease: a store that is away must not cost the leadership, and is told about soon.
+        budget: scheduler.options.lease / 2,
     };
     match scheduler.ports.bucket.fetch(access, key, limits).await {
         Ok(Fetched::Found(object)) => RecordIndex::parse(&object.bytes)

@@ -19,6 +19,10 @@ use std::time::{Duration, Instant};
 const INTERVAL_BLOCKS: u64 = 200;
 const PERIOD_BLOCKS: u64 = 3 * INTERVAL_BLOCKS;
 const BLOCK: Duration = Duration::from_secs(1);
+const NETUID: u16 = 70;
+/// RabbitMQ 3.10 writes the list of its quorum queues three seconds late: a queue that is younger when the
+/// broker is killed has no leader ever after. Topologies of the real world are older.
+const QUEUES_ON_DISK: Duration = Duration::from_secs(5);
 /// A hang must end, not a slow machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -82,6 +86,15 @@ impl Fleet {
         for old in ["s3", "wallets"] {
             std::fs::remove_dir_all(workdir.join(old)).ok();
         }
+        let amqp = servers.rabbit.vhost(name);
+        let applied = std::process::Command::new(binary("nexis-scheduler"))
+            .args(["topology", "apply"])
+            .env_clear()
+            .env("NEXIS_AMQP_URL", &amqp)
+            .env("NEXIS_NETUID", NETUID.to_string())
+            .status();
+        assert!(applied.expect("it runs").success(), "topology apply");
+        let applied = Instant::now();
         let mut config = LocalnetConfig::new(&workdir);
         config.block_time = BLOCK;
         config.profile.interval_length_blocks = INTERVAL_BLOCKS;
@@ -89,18 +102,8 @@ impl Fleet {
         config.profile.miner_sample_rate = 1.0;
         let net = Localnet::start(config).await.expect("a localnet");
         servers.redis.ask("FLUSHALL");
-        let env = environment(
-            &net,
-            &servers.rabbit.vhost(name),
-            &servers.redis.url(),
-            &folder,
-        );
-        let applied = std::process::Command::new(binary("nexis-scheduler"))
-            .args(["topology", "apply"])
-            .env_clear()
-            .envs(env.iter().map(|(name, value)| (name, value)))
-            .status();
-        assert!(applied.expect("it runs").success(), "topology apply");
+        let env = environment(&net, &amqp, &servers.redis.url(), &folder);
+        eventually(PATIENCE, async || applied.elapsed() > QUEUES_ON_DISK).await;
         let network: Network = net.chain_url().parse().expect("an address");
         let mut options = ConnectOptions::new(network);
         options.allow_other_genesis = true;
@@ -130,7 +133,7 @@ impl Fleet {
     /// Looks at the chain for an update of our weights after the fleet was started.
     async fn witness(&mut self) {
         // The chain's own client may be between two connections; the next look sees the same.
-        if let Ok(roster) = self.chain.roster(Netuid::new(70), None).await {
+        if let Ok(roster) = self.chain.roster(Netuid::new(NETUID), None).await {
             let own = roster
                 .neurons
                 .iter()

@@ -49,6 +49,9 @@ impl Weed {
                 "-s3".to_owned(),
                 format!("-s3.port={port}"),
                 format!("-s3.port.grpc={}", free_port()),
+                // Catalogues that we do not use, on fixed ports unless told otherwise: two servers would collide.
+                format!("-s3.port.iceberg={}", free_port()),
+                format!("-s3.port.lance={}", free_port()),
                 format!("-s3.config={}", identities.display()),
             ],
             &[("HOME", folder.path().display().to_string())],

@@ -6,7 +6,6 @@ use nexis_ports::SubmitOutcome;
 use nexis_protocol::decision::{Decision, Note};
 use nexis_protocol::{Hotkey, IntervalId};
 use nexis_scheduler::Event;
-use serde_json::json;
 use std::io::Write;
 use std::sync::Mutex;
 
@@ -15,7 +14,7 @@ use std::sync::Mutex;
 pub enum Style {
     /// Tables and sentences.
     Text,
-    /// One JSON object per line: decisions and submissions.
+    /// One JSON object per decision and line; submissions go to standard error.
     Json,
 }
 
@@ -124,20 +123,16 @@ impl Show {
     }
 
     fn submitted(&self, epoch: u64, outcome: &SubmitOutcome, weights: &[(u16, Hotkey, f64)]) {
-        if self.style == Style::Json {
-            let weights: Vec<_> = weights
-                .iter()
-                .map(|(uid, hotkey, share)| json!({"uid": uid, "hotkey": hotkey, "weight": share}))
-                .collect();
-            let line = json!({"weight_epoch": epoch, "outcome": outcome, "weights": weights});
-            self.line(&line.to_string());
-            return;
-        }
         let mut text = format!("weight epoch {epoch}: {}", outcome_sentence(outcome));
         for (uid, hotkey, share) in weights.iter().filter(|(_, _, share)| *share > 0.0) {
             text.push_str(&format!("\n  uid {uid:>4}  {hotkey}  {share:.6}"));
         }
-        self.line(&text);
+        if self.style == Style::Json {
+            // Standard output is the decisions', one line each.
+            eprintln!("{text}");
+        } else {
+            self.line(&text);
+        }
     }
 }
 

@@ -22,10 +22,18 @@ pub struct Validator {
 
 /// Builds the ports of a validator in one process.
 pub fn validator(given: &Settings, prober: Prober) -> Result<Validator> {
-    let options = settings::options(given, format!("validate-{}", std::process::id()))?;
-    let chain = settings::chain(given)?;
-    let bucket: Arc<dyn Bucket> = Arc::new(bucket_store(given)?);
-    let vision = vision(given)?;
+    let mut wrong = Vec::new();
+    note(profile(given), &mut wrong);
+    let name = format!("validate-{}", std::process::id());
+    let options = note(settings::options(given, name), &mut wrong);
+    let chain = note(settings::chain(given), &mut wrong);
+    let store = note(bucket_store(given), &mut wrong);
+    let vision = note(vision(given), &mut wrong);
+    let (Some(options), Some(chain), Some(store), Some(vision)) = (options, chain, store, vision)
+    else {
+        return Err(WrongSetting(wrong).into());
+    };
+    let bucket: Arc<dyn Bucket> = Arc::new(store);
     let workdir = &given.validator.workdir;
     let board = Arc::new(open_board(&workdir.join("board"))?);
     let archive = DirArchive::open(&workdir.join("archive"))
@@ -56,6 +64,21 @@ pub fn validator(given: &Settings, prober: Prober) -> Result<Validator> {
         scheduler: (scheduler, options),
         worker: (worker, worker_options),
     })
+}
+
+/// Keeps what is wrong, each problem once, so that all of it is told together.
+fn note<T>(read: Result<T, WrongSetting>, wrong: &mut Vec<String>) -> Option<T> {
+    match read {
+        Ok(value) => Some(value),
+        Err(WrongSetting(problems)) => {
+            for problem in problems {
+                if !wrong.contains(&problem) {
+                    wrong.push(problem);
+                }
+            }
+            None
+        }
+    }
 }
 
 fn open_board(folder: &Path) -> Result<LocalBoard> {

@@ -50,8 +50,8 @@ async fn ports(
     // What needs no network first: a wrong setting must not hide behind a broker that is away.
     let bucket: Arc<dyn Bucket> = Arc::new(nexis_wiring::bucket_store(given)?);
     let vision = nexis_wiring::vision(given)?;
-    let prober =
-        Prober::in_process().map_err(|fault| WrongSetting::one(format!("GStreamer: {fault}")))?;
+    let prober = Prober::sandboxed(usize::from(given.validator.permits))
+        .map_err(|fault| WrongSetting::one(format!("reading clips: {fault}")))?;
     let broker = fleet::queue(given, stop).await?;
     let ports = WorkerPorts {
         queue: Arc::new(broker.clone()),

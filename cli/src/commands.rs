@@ -32,7 +32,10 @@ pub fn run(cli: Cli) -> Exit {
     for notice in &settings.notices {
         tracing::warn!("{notice}");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(fault) => {
             eprintln!("starting the async runtime: {fault}");
@@ -52,7 +55,11 @@ pub fn run(cli: Cli) -> Exit {
 }
 
 fn exit_of(fault: &anyhow::Error) -> Exit {
-    if fault.is::<crate::wiring::WrongSetting>() { Exit::Config } else { Exit::TaskDied }
+    if fault.is::<crate::wiring::WrongSetting>() {
+        Exit::Config
+    } else {
+        Exit::TaskDied
+    }
 }
 
 fn settings(cli: &Cli) -> Result<Settings, config::ConfigError> {
@@ -65,8 +72,16 @@ fn settings(cli: &Cli) -> Result<Settings, config::ConfigError> {
     }
     if let Command::Validate(args) = &cli.command {
         sources = sources
-            .with_flag("--specs", "NEXIS_VALIDATOR_ENABLED_SPECS", args.specs.clone())
-            .with_flag("--exclude-hotkeys", "NEXIS_EXCLUDE_HOTKEYS", args.exclude_hotkeys.clone())
+            .with_flag(
+                "--specs",
+                "NEXIS_VALIDATOR_ENABLED_SPECS",
+                args.specs.clone(),
+            )
+            .with_flag(
+                "--exclude-hotkeys",
+                "NEXIS_EXCLUDE_HOTKEYS",
+                args.exclude_hotkeys.clone(),
+            )
             .with_flag("--poll-sec", "NEXIS_BLOCK_POLL_SEC", args.poll_sec.clone());
     }
     if let Command::Check(args) = &cli.command {
@@ -80,7 +95,10 @@ async fn dispatch(command: Command, settings: Settings) -> Result<Exit> {
         Command::Validate(args) => validate::run(&settings, &args).await,
         Command::Check(args) => check::run(&settings, &args).await,
         Command::Explain { interval, hotkey } => {
-            print!("{}", explain::explain(&archive(&settings)?, interval, &hotkey).await?);
+            print!(
+                "{}",
+                explain::explain(&archive(&settings)?, interval, &hotkey).await?
+            );
             Ok(Exit::Asked)
         }
         Command::Replay { intervals } => replay::run(&archive(&settings)?, &intervals).await,
@@ -89,7 +107,14 @@ async fn dispatch(command: Command, settings: Settings) -> Result<Exit> {
             Ok(Exit::Asked)
         }
         Command::Config { list } => {
-            print!("{}", if list { config::reference() } else { settings.effective() });
+            print!(
+                "{}",
+                if list {
+                    config::reference()
+                } else {
+                    settings.effective()
+                }
+            );
             Ok(Exit::Asked)
         }
         Command::Localnet(args) => localnet::run(&args).await,

@@ -7,7 +7,11 @@ use nexis_runtime::Exit;
 fn main() -> Exit {
     // A process that reads clips is this same program, told apart before anything else is looked at.
     if let Some(code) = nexis_worker::child_main() {
-        return if code == 0 { Exit::Asked } else { Exit::TaskDied };
+        return if code == 0 {
+            Exit::Asked
+        } else {
+            Exit::TaskDied
+        };
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

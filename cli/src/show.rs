@@ -28,36 +28,62 @@ pub struct Show {
 impl Show {
     /// Makes one.
     pub fn new(style: Style) -> Self {
-        Self { style, bar: Mutex::new(None), waiting: Mutex::new(String::new()) }
+        Self {
+            style,
+            bar: Mutex::new(None),
+            waiting: Mutex::new(String::new()),
+        }
     }
 
     /// Shows one event.
     pub fn event(&self, event: &Event) {
         match event {
-            Event::Progress { interval, stage, done, expected } => {
+            Event::Progress {
+                interval,
+                stage,
+                done,
+                expected,
+            } => {
                 self.progress(*interval, stage, *done, *expected);
             }
-            Event::Decided { interval, decisions, scores, absent } => {
+            Event::Decided {
+                interval,
+                decisions,
+                scores,
+                absent,
+            } => {
                 self.finish_bar();
                 self.decided(*interval, decisions, scores, absent);
             }
-            Event::Submitted { epoch, outcome, weights } => {
+            Event::Submitted {
+                epoch,
+                outcome,
+                weights,
+            } => {
                 self.finish_bar();
                 self.submitted(epoch.get(), outcome, weights);
             }
             Event::Waiting { on } => self.waiting(on),
             Event::Opened { interval, miners } if self.style == Style::Text => {
-                self.line(&format!("interval {interval}: opened, {miners} miners drawn"));
+                self.line(&format!(
+                    "interval {interval}: opened, {miners} miners drawn"
+                ));
             }
             Event::Following { holder } if self.style == Style::Text => {
                 self.line(&format!("standing by: {holder} leads"));
             }
-            Event::Head { .. } | Event::Leading | Event::Opened { .. } | Event::Following { .. } => {}
+            Event::Head { .. }
+            | Event::Leading
+            | Event::Opened { .. }
+            | Event::Following { .. } => {}
         }
     }
 
     fn line(&self, text: &str) {
-        let bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let bar = self
+            .bar
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let print = || {
             let mut out = std::io::stdout().lock();
             // A closed pipe (`nexis validate | head`) is the reader's choice, not our failure.
@@ -71,8 +97,13 @@ impl Show {
     }
 
     fn progress(&self, interval: IntervalId, stage: &'static str, done: u64, expected: u64) {
-        let mut slot = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let same = slot.as_ref().is_some_and(|(of, at, _)| *of == interval && *at == stage);
+        let mut slot = self
+            .bar
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let same = slot
+            .as_ref()
+            .is_some_and(|(of, at, _)| *of == interval && *at == stage);
         if !same {
             if let Some((_, _, old)) = slot.take() {
                 old.finish_and_clear();
@@ -91,14 +122,20 @@ impl Show {
     }
 
     fn finish_bar(&self) {
-        let mut slot = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut slot = self
+            .bar
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some((_, _, bar)) = slot.take() {
             bar.finish_and_clear();
         }
     }
 
     fn waiting(&self, on: &str) {
-        let mut last = self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = self
+            .waiting
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if *last != on {
             on.clone_into(&mut last);
             eprintln!("waiting: {on}");
@@ -142,10 +179,18 @@ pub fn outcome_sentence(outcome: &SubmitOutcome) -> String {
         SubmitOutcome::Verified { block, extrinsic } => {
             format!("weights are on the chain, read back at block {block} ({extrinsic})")
         }
-        SubmitOutcome::Committed { block, extrinsic, reveal_round } => format!(
+        SubmitOutcome::Committed {
+            block,
+            extrinsic,
+            reveal_round,
+        } => format!(
             "weights committed at block {block} ({extrinsic}), to be revealed by beacon round {reveal_round}"
         ),
-        SubmitOutcome::Refused { error, remedy, retry_at } => {
+        SubmitOutcome::Refused {
+            error,
+            remedy,
+            retry_at,
+        } => {
             let when = retry_at.map_or(String::new(), |block| format!(" (from block {block} on)"));
             format!("refused by the chain: {error}: {remedy}{when}")
         }
@@ -162,7 +207,10 @@ pub fn decision_table(
     scores: &[(String, f64)],
     absent: &[Hotkey],
 ) -> String {
-    let accepted = decisions.iter().filter(|decision| decision.accepted).count();
+    let accepted = decisions
+        .iter()
+        .filter(|decision| decision.accepted)
+        .count();
     let mut text = format!(
         "interval {interval}: {accepted} accepted, {} rejected\n  {:<48} {:<8} {:>5} {:>7} {:>7} {:>8}  first failure",
         decisions.len() - accepted,
@@ -179,12 +227,23 @@ pub fn decision_table(
             .find(|(hotkey, _)| hotkey == decision.miner_hotkey.as_str())
             .map_or(0.0, |(_, score)| *score);
         let more = decision.failures.len().saturating_sub(1);
-        let first = decision.failures.first().map_or(String::new(), ToString::to_string);
-        let failures = if more == 0 { first } else { format!("{first} (+{more} more)") };
+        let first = decision
+            .failures
+            .first()
+            .map_or(String::new(), ToString::to_string);
+        let failures = if more == 0 {
+            first
+        } else {
+            format!("{first} (+{more} more)")
+        };
         text.push_str(&format!(
             "\n  {:<48} {:<8} {:>5} {:>7} {:>7} {:>8.4}  {}",
             decision.miner_hotkey,
-            if decision.accepted { "accept" } else { "REJECT" },
+            if decision.accepted {
+                "accept"
+            } else {
+                "REJECT"
+            },
             decision.record_count,
             pruned(decision),
             decision.sampled_rows,
@@ -201,20 +260,30 @@ pub fn decision_table(
 }
 
 fn pruned(decision: &Decision) -> u64 {
-    ["global_overlap_pruned_count", "cross_miner_overlap_pruned_count"]
-        .iter()
-        .filter_map(|name| match decision.notes.get(*name) {
-            Some(Note::Count(count)) => Some(*count),
-            _ => None,
-        })
-        .sum()
+    [
+        "global_overlap_pruned_count",
+        "cross_miner_overlap_pruned_count",
+    ]
+    .iter()
+    .filter_map(|name| match decision.notes.get(*name) {
+        Some(Note::Count(count)) => Some(*count),
+        _ => None,
+    })
+    .sum()
 }
 
 fn shorten(text: &str, most: usize) -> String {
     // Failure codes carry text that a miner chose: keep control characters off the terminal.
-    let clean: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let clean: String = text
+        .chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect();
     if clean.chars().count() <= most {
         return clean;
     }
-    clean.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+    clean
+        .chars()
+        .take(most.saturating_sub(1))
+        .chain(['…'])
+        .collect()
 }

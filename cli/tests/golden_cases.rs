@@ -42,7 +42,10 @@ fn judge(case: &Path, profile: &str) -> Result<Value, String> {
 
 fn differences(expected: &Value, got: &Value) -> Vec<String> {
     let keys = |value: &Value| -> Vec<String> {
-        value.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default()
+        value
+            .as_object()
+            .map(|map| map.keys().cloned().collect())
+            .unwrap_or_default()
     };
     let mut all = keys(expected);
     all.extend(keys(got));
@@ -51,7 +54,11 @@ fn differences(expected: &Value, got: &Value) -> Vec<String> {
     all.iter()
         .filter(|key| !same(expected.get(key.as_str()), got.get(key.as_str())))
         .map(|key| {
-            format!("{key}:\n      want {:?}\n      got  {:?}", expected.get(key), got.get(key))
+            format!(
+                "{key}:\n      want {:?}\n      got  {:?}",
+                expected.get(key),
+                got.get(key)
+            )
         })
         .collect()
 }
@@ -77,7 +84,11 @@ fn all_cases_agree(profile: &str) {
         .filter(|path| path.extension().is_some_and(|ext| ext == "json"))
         .collect();
     cases.sort();
-    assert!(cases.len() >= 209, "only {} golden cases are here", cases.len());
+    assert!(
+        cases.len() >= 209,
+        "only {} golden cases are here",
+        cases.len()
+    );
     let total = cases.len();
     let queue = Mutex::new(cases);
     let failed: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -85,7 +96,9 @@ fn all_cases_agree(profile: &str) {
         for _ in 0..SIDE_BY_SIDE {
             scope.spawn(|| {
                 loop {
-                    let Some(case) = queue.lock().unwrap().pop() else { return };
+                    let Some(case) = queue.lock().unwrap().pop() else {
+                        return;
+                    };
                     let name = case.file_name().unwrap().to_owned();
                     let expected = golden().join("expected").join(profile).join(&name);
                     let expected: Value =
@@ -103,7 +116,12 @@ fn all_cases_agree(profile: &str) {
         }
     });
     let failed = failed.into_inner().unwrap();
-    assert!(failed.is_empty(), "{} of {total} differ:\n  {}", failed.len(), failed.join("\n  "));
+    assert!(
+        failed.is_empty(),
+        "{} of {total} differ:\n  {}",
+        failed.len(),
+        failed.join("\n  ")
+    );
 }
 
 #[test]

@@ -41,11 +41,13 @@ pub async fn run(job: &ClipJob, tools: &Tools<'_>, frames: Frames) -> Result<Cli
         read_asset(job, tools.bucket, &access, &job.first_frame_uri)
     );
     let (clip, frame) = (clip?, frame?);
-    let needs_frames =
-        frames == Frames::Listed || job.check_caption || job.check_category;
-    let clip_good = clip.object().is_some_and(|object| Some(object.digest) == job.clip_sha256);
-    let frame_good =
-        frame.object().is_some_and(|object| Some(object.digest) == job.first_frame_sha256);
+    let needs_frames = frames == Frames::Listed || job.check_caption || job.check_category;
+    let clip_good = clip
+        .object()
+        .is_some_and(|object| Some(object.digest) == job.clip_sha256);
+    let frame_good = frame
+        .object()
+        .is_some_and(|object| Some(object.digest) == job.first_frame_sha256);
     let measured = match clip.object() {
         // A clip of the wrong bytes is rejected as it is: nothing is gained by decoding it.
         Some(object) if clip_good => {
@@ -58,7 +60,12 @@ pub async fn run(job: &ClipJob, tools: &Tools<'_>, frames: Frames) -> Result<Cli
         measured: measured.as_ref().and_then(seen),
         first_frame: frame.fact(frame_good),
     };
-    let verdict = clip::judge(&expected(job), &facts, &job.rules.profile, &job.rules.reject_advisories);
+    let verdict = clip::judge(
+        &expected(job),
+        &facts,
+        &job.rules.profile,
+        &job.rules.reject_advisories,
+    );
     let mut report = ClipReport {
         interval: job.interval,
         hotkey: job.hotkey.clone(),
@@ -69,7 +76,10 @@ pub async fn run(job: &ClipJob, tools: &Tools<'_>, frames: Frames) -> Result<Cli
         frame_names: Vec::new(),
     };
     if let Some(measured) = measured.filter(|_| needs_frames) {
-        let first = frame.object().filter(|_| frame_good).map(|object| object.bytes.clone());
+        let first = frame
+            .object()
+            .filter(|_| frame_good)
+            .map(|object| object.bytes.clone());
         let first_name = uri::file_name(&job.first_frame_uri);
         report.frame_names =
             clip::semantic_frames(measured.frames.len(), first.is_some().then_some(first_name));
@@ -144,7 +154,9 @@ async fn read_asset(
     access: &BucketAccess,
     uri: &str,
 ) -> Result<Asset, JobError> {
-    let Some(key) = uri::asset_key(job.interval, uri) else { return Ok(Asset::InvalidUri) };
+    let Some(key) = uri::asset_key(job.interval, uri) else {
+        return Ok(Asset::InvalidUri);
+    };
     let limits = FetchLimits {
         max_bytes: job.rules.max_asset_bytes,
         budget: Duration::from_millis(job.rules.fetch_budget_ms),
@@ -156,17 +168,16 @@ async fn read_asset(
 }
 
 /// Measuring blocks (GStreamer, or a pipe to a child), so it runs off the async threads.
-async fn measure(
-    prober: &Arc<Prober>,
-    bytes: Bytes,
-    frames: bool,
-) -> Result<Measured, JobError> {
+async fn measure(prober: &Arc<Prober>, bytes: Bytes, frames: bool) -> Result<Measured, JobError> {
     let prober = Arc::clone(prober);
     tokio::task::spawn_blocking(move || prober.measure(&bytes, Want { frames }))
         .await
         .map_err(|_| JobError::Interrupted("measuring a clip panicked or was cancelled"))?
         .map_err(|fault| {
-            tracing::error!(error = &fault as &dyn std::error::Error, "no process to read clips in");
+            tracing::error!(
+                error = &fault as &dyn std::error::Error,
+                "no process to read clips in"
+            );
             JobError::Interrupted("no process to read clips in")
         })
 }

@@ -43,7 +43,10 @@ pub struct WorkerOptions {
 impl Default for WorkerOptions {
     fn default() -> Self {
         // 10 minutes: one interval of the default profile; a job that outlives its interval helps nobody.
-        Self { permits: 4, job_deadline: Duration::from_secs(600) }
+        Self {
+            permits: 4,
+            job_deadline: Duration::from_secs(600),
+        }
     }
 }
 
@@ -121,7 +124,11 @@ impl Worker {
         soft: &CancellationToken,
         hard: &CancellationToken,
     ) -> Result<(), QueueError> {
-        let mut deliveries = self.ports.queue.consume(route, self.options.permits).await?;
+        let mut deliveries = self
+            .ports
+            .queue
+            .consume(route, self.options.permits)
+            .await?;
         let permits = Arc::new(Semaphore::new(usize::from(self.options.permits)));
         let mut tasks = JoinSet::new();
         let ended = loop {
@@ -140,7 +147,11 @@ impl Worker {
                 Ok(delivery) => delivery,
                 Err(fault) => break Err(fault),
             };
-            let job = JobRun { ports: self.ports.clone(), deadline: self.options.job_deadline, route };
+            let job = JobRun {
+                ports: self.ports.clone(),
+                deadline: self.options.job_deadline,
+                route,
+            };
             let hard = hard.clone();
             tasks.spawn(async move {
                 tokio::select! {
@@ -192,7 +203,9 @@ impl JobRun {
             }
             Outcome::Poison(reason) => {
                 tracing::error!(job.id = %id, reason, "job can never be done: to the dead-letter queue");
-                Settlement::Dead { reason: reason.clone() }
+                Settlement::Dead {
+                    reason: reason.clone(),
+                }
             }
         };
         tracing::debug!(job.id = %id, job.attempt = attempt, job.outcome = ?outcome,

@@ -7,10 +7,10 @@ use nexis_ports::{Bucket, BucketAccess, FetchError, FetchLimits, Fetched, Object
 use nexis_protocol::claim::{Claims, RowFacts};
 use nexis_protocol::credentials::ReadCredentials;
 use nexis_protocol::decision::Note;
+use nexis_protocol::manifest::Manifest;
 use nexis_protocol::profile::Profile;
 use nexis_protocol::reason::Reason;
 use nexis_protocol::row::Rows;
-use nexis_protocol::manifest::Manifest;
 use nexis_protocol::screen::{Rejection, ScreenContext, screen};
 use nexis_wire::{MinerJob, MinerReport, PackedRows, ReportOutcome, ScreenedReport};
 use std::collections::BTreeMap;
@@ -30,7 +30,11 @@ pub async fn run(job: &MinerJob, bucket: &dyn Bucket) -> Result<MinerReport, Job
     };
     let Some(access) = access(job.commitment.as_deref(), &job.hotkey) else {
         let detail = "no 128-character read credentials are committed on the chain for this hotkey";
-        return Ok(report(rejected(Reason::MissingCommittedReadCredentials, detail), None, None));
+        return Ok(report(
+            rejected(Reason::MissingCommittedReadCredentials, detail),
+            None,
+            None,
+        ));
     };
     let read = |name: &'static str, max_bytes| {
         let access = &access;
@@ -56,15 +60,27 @@ pub async fn run(job: &MinerJob, bucket: &dyn Bucket) -> Result<MinerReport, Job
         }
         (Read::TooLarge, _) => {
             let detail = format!("manifest.json is larger than {MAX_MANIFEST_BYTES} bytes");
-            return Ok(report(rejected(Reason::ManifestSchemaInvalid, &detail), None, None));
+            return Ok(report(
+                rejected(Reason::ManifestSchemaInvalid, &detail),
+                None,
+                None,
+            ));
         }
         (Read::Missing(why), _) => {
             let detail = format!("manifest.json: {why}");
-            return Ok(report(rejected(Reason::MissingSubmissionFiles, &detail), None, None));
+            return Ok(report(
+                rejected(Reason::MissingSubmissionFiles, &detail),
+                None,
+                None,
+            ));
         }
         (_, Read::Missing(why)) => {
             let detail = format!("dataset.parquet: {why}");
-            return Ok(report(rejected(Reason::MissingSubmissionFiles, &detail), None, None));
+            return Ok(report(
+                rejected(Reason::MissingSubmissionFiles, &detail),
+                None,
+                None,
+            ));
         }
     };
     let (outcome, manifest, dataset) = judge(job, manifest, dataset).await?;
@@ -96,29 +112,43 @@ async fn judge(
 
 fn screened(context: &ScreenContext<'_>, manifest: &Object, dataset: &Object) -> ReportOutcome {
     let mut row_count = None;
-    let screening = screen(context, Some(&manifest.bytes), Some(&dataset.bytes), |bytes| {
-        let rows = nexis_dataset::read(bytes, &Limits::default(), context.profile)?;
-        row_count = Some(rows.len() as u64);
-        Ok::<Rows, nexis_dataset::DatasetError>(rows)
-    });
+    let screening = screen(
+        context,
+        Some(&manifest.bytes),
+        Some(&dataset.bytes),
+        |bytes| {
+            let rows = nexis_dataset::read(bytes, &Limits::default(), context.profile)?;
+            row_count = Some(rows.len() as u64);
+            Ok::<Rows, nexis_dataset::DatasetError>(rows)
+        },
+    );
     match screening {
         Ok(passed) => ReportOutcome::Screened(Box::new(ScreenedReport {
             spec_id: passed.spec_id,
             category: passed.category,
-            submitted_at: manifest.last_modified.or(passed.created_at).unwrap_or_else(now),
+            submitted_at: manifest
+                .last_modified
+                .or(passed.created_at)
+                .unwrap_or_else(now),
             claims: claims(&passed.rows, context.profile),
             rows: PackedRows::pack(passed.rows),
         })),
         Err(rejection) => {
             let notes = notes(&rejection, manifest, dataset, row_count);
-            ReportOutcome::Rejected { reasons: rejection.reasons, detail: rejection.detail, notes }
+            ReportOutcome::Rejected {
+                reasons: rejection.reasons,
+                detail: rejection.detail,
+                notes,
+            }
         }
     }
 }
 
 /// A manifest that does not say when it was made counts as made now (PROTOCOL §4).
 fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// The notes that other validators keep beside these codes.
@@ -129,14 +159,19 @@ fn notes(
     row_count: Option<u64>,
 ) -> BTreeMap<String, Note> {
     let parsed = || Manifest::parse(&manifest.bytes).ok();
-    let Some(reason) = rejection.reasons.first() else { return BTreeMap::new() };
+    let Some(reason) = rejection.reasons.first() else {
+        return BTreeMap::new();
+    };
     match reason {
         Reason::DatasetSha256Mismatch => BTreeMap::from([
             (
                 "expected_dataset_sha256".to_owned(),
                 parsed().map_or(Note::Null, |manifest| Note::Text(manifest.dataset_sha256)),
             ),
-            ("actual_dataset_sha256".to_owned(), Note::Text(dataset.digest.to_string())),
+            (
+                "actual_dataset_sha256".to_owned(),
+                Note::Text(dataset.digest.to_string()),
+            ),
         ]),
         Reason::ManifestRecordCountMismatch => BTreeMap::from([
             (
@@ -145,7 +180,10 @@ fn notes(
                     Note::Count(u64::try_from(manifest.record_count).unwrap_or(u64::MAX))
                 }),
             ),
-            ("dataset_record_count".to_owned(), row_count.map_or(Note::Null, Note::Count)),
+            (
+                "dataset_record_count".to_owned(),
+                row_count.map_or(Note::Null, Note::Count),
+            ),
         ]),
         reason if keeps_error_text(reason) => {
             BTreeMap::from([("error".to_owned(), Note::Text(rejection.detail.clone()))])
@@ -192,8 +230,8 @@ pub(crate) fn access(
 }
 
 fn rejected(reason: Reason, detail: &str) -> ReportOutcome {
-    let error = keeps_error_text(&reason)
-        .then(|| ("error".to_owned(), Note::Text(detail.to_owned())));
+    let error =
+        keeps_error_text(&reason).then(|| ("error".to_owned(), Note::Text(detail.to_owned())));
     ReportOutcome::Rejected {
         reasons: vec![reason],
         detail: detail.to_owned(),
@@ -219,11 +257,13 @@ pub(crate) async fn fetch(
 ) -> Result<Read, JobError> {
     match bucket.fetch(access, key, limits).await {
         Ok(Fetched::Found(object)) => Ok(Read::Found(object)),
-        Ok(Fetched::Missing) => Ok(Read::Missing("the store has no such object, or denies access".to_owned())),
+        Ok(Fetched::Missing) => Ok(Read::Missing(
+            "the store has no such object, or denies access".to_owned(),
+        )),
         Ok(Fetched::TooLarge { .. }) => Ok(Read::TooLarge),
-        Ok(Fetched::Unreachable { last }) => {
-            Ok(Read::Missing(format!("the store could not be reached within the time budget: {last}")))
-        }
+        Ok(Fetched::Unreachable { last }) => Ok(Read::Missing(format!(
+            "the store could not be reached within the time budget: {last}"
+        ))),
         // Credentials with which no request can be formed are as good as none.
         Err(FetchError::Unusable { reason, .. }) => Ok(Read::Missing(reason)),
         Err(FetchError::Cancelled) => Err(JobError::Interrupted("reading was cancelled")),

@@ -20,11 +20,17 @@ pub(crate) struct Pictures {
 impl Pictures {
     fn named(&self, name: &str) -> Option<Bytes> {
         let place = self.names.iter().position(|known| known == name)?;
-        self.frames.get(place).cloned().or_else(|| self.first.clone())
+        self.frames
+            .get(place)
+            .cloned()
+            .or_else(|| self.first.clone())
     }
 
     fn all(&self) -> Vec<Bytes> {
-        self.names.iter().filter_map(|name| self.named(name)).collect()
+        self.names
+            .iter()
+            .filter_map(|name| self.named(name))
+            .collect()
     }
 }
 
@@ -44,7 +50,11 @@ pub(crate) async fn caption(
     match vision.caption(&job.caption, &pictures.all()).await {
         CaptionAnswer::Match => Vec::new(),
         CaptionAnswer::Unasked { why } => {
-            tracing::warn!(clip.id = job.clip_id, why, "the caption could not be checked: the row passes");
+            tracing::warn!(
+                clip.id = job.clip_id,
+                why,
+                "the caption could not be checked: the row passes"
+            );
             Vec::new()
         }
         CaptionAnswer::Mismatch { why } => {
@@ -70,8 +80,13 @@ pub(crate) async fn category(
         tracing::info!(clip.id = job.clip_id, why, "caption outside the category");
         return vec![Reason::CategoryCaptionReject { clip_id: clip_id() }];
     }
-    let middle = middle_three(&pictures.names)
-        .and_then(|names| Some([pictures.named(names[0])?, pictures.named(names[1])?, pictures.named(names[2])?]));
+    let middle = middle_three(&pictures.names).and_then(|names| {
+        Some([
+            pictures.named(names[0])?,
+            pictures.named(names[1])?,
+            pictures.named(names[2])?,
+        ])
+    });
     let Some(middle) = middle else {
         return vec![Reason::CategoryStrictFramesMissing { clip_id: clip_id() }];
     };
@@ -83,11 +98,19 @@ pub(crate) async fn category(
             vec![Reason::CategoryStrictReject { clip_id: clip_id() }]
         }
         CategoryAnswer::Unasked { why } => {
-            tracing::warn!(clip.id = job.clip_id, why, "the category could not be checked: the row passes");
+            tracing::warn!(
+                clip.id = job.clip_id,
+                why,
+                "the category could not be checked: the row passes"
+            );
             Vec::new()
         }
         CategoryAnswer::Invalid { why } => {
-            tracing::info!(clip.id = job.clip_id, why, "the model's answer cannot be used");
+            tracing::info!(
+                clip.id = job.clip_id,
+                why,
+                "the model's answer cannot be used"
+            );
             vec![Reason::CategoryStrictResponseInvalid { clip_id: clip_id() }]
         }
     }

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use nexis_bucket::DirBucket;
 use nexis_ports::{Bucket, BucketAccess, FetchError, FetchLimits, Fetched};
 use nexis_protocol::profile::Profile;
-use nexis_protocol::record_info::RecordIndex;
 use nexis_protocol::reason::Reason;
+use nexis_protocol::record_info::RecordIndex;
 use nexis_protocol::{Digest, Hotkey, IntervalId, Netuid, sampling};
 use nexis_scheduler::{ledger, reduce};
 use nexis_wire::{
@@ -76,8 +76,12 @@ impl Bucket for CaseBucket {
 /// Judges the case in `file` and gives the JSON of its outcome.
 pub async fn judge(file: &Path, profile: Profile, prober: &Arc<Prober>) -> Result<Value> {
     let text = std::fs::read(file).with_context(|| format!("reading case {}", file.display()))?;
-    let case: Case = serde_json::from_slice(&text)
-        .with_context(|| format!("{} is not a case: see tests/golden/README.md", file.display()))?;
+    let case: Case = serde_json::from_slice(&text).with_context(|| {
+        format!(
+            "{} is not a case: see tests/golden/README.md",
+            file.display()
+        )
+    })?;
     let root = file.parent().unwrap_or(Path::new(".")).join(&case.root);
     let bucket = case_bucket(&case, root)?;
     let index = case_index(&case)?;
@@ -87,7 +91,11 @@ pub async fn judge(file: &Path, profile: Profile, prober: &Arc<Prober>) -> Resul
         reports.push(miner_job::run(&job, &bucket).await?);
     }
     let clips = reduce::arbitrate_round(&plan, &index, &reports);
-    let tools = clip_job::Tools { bucket: &bucket, prober, vision: None };
+    let tools = clip_job::Tools {
+        bucket: &bucket,
+        prober,
+        vision: None,
+    };
     let mut verdicts: Vec<ClipReport> = Vec::new();
     for job in reduce::draw_jobs(&plan, &clips, &reports)? {
         verdicts.push(clip_job::run(&job, &tools, clip_job::Frames::Listed).await?);
@@ -102,9 +110,19 @@ pub async fn judge(file: &Path, profile: Profile, prober: &Arc<Prober>) -> Resul
     out.insert("decision_order".into(), json!(order));
     let mut shown = decisions.clone();
     shown.sort_by(|a, b| a.miner_hotkey.cmp(&b.miner_hotkey));
-    out.insert("decisions".into(), shown.iter().map(decision_json).collect());
+    out.insert(
+        "decisions".into(),
+        shown.iter().map(decision_json).collect(),
+    );
     out.insert("weights".into(), weights(&plan, &clips.miners, &decisions));
-    rows(&mut out, &plan, &clips.miners, &reports, &verdicts, &decisions)?;
+    rows(
+        &mut out,
+        &plan,
+        &clips.miners,
+        &reports,
+        &verdicts,
+        &decisions,
+    )?;
     Ok(Value::Object(out))
 }
 
@@ -118,7 +136,10 @@ fn case_bucket(case: &Case, root: PathBuf) -> Result<CaseBucket> {
         .collect();
     let folder = DirBucket::new(&root)
         .with_context(|| format!("opening the folder of buckets {}", root.display()))?;
-    Ok(CaseBucket { folder, manifest_times })
+    Ok(CaseBucket {
+        folder,
+        manifest_times,
+    })
 }
 
 fn case_index(case: &Case) -> Result<RecordIndex> {
@@ -129,15 +150,26 @@ fn case_index(case: &Case) -> Result<RecordIndex> {
         return Ok(RecordIndex::default());
     };
     let starts = |value: &Value| {
-        value.as_array().into_iter().flatten().filter_map(Value::as_f64).collect::<Vec<f64>>()
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_f64)
+            .collect::<Vec<f64>>()
     };
-    Ok(RecordIndex::from_entries(entries.iter().map(|(key, value)| (key.clone(), starts(value)))))
+    Ok(RecordIndex::from_entries(
+        entries
+            .iter()
+            .map(|(key, value)| (key.clone(), starts(value))),
+    ))
 }
 
 fn case_plan(case: &Case, profile: Profile, index: &RecordIndex) -> RoundPlan {
     let interval = IntervalId::new(case.interval_id);
-    let seed =
-        case.interval_seed.clone().unwrap_or_else(|| sampling::interval_seed(interval));
+    let seed = case
+        .interval_seed
+        .clone()
+        .unwrap_or_else(|| sampling::interval_seed(interval));
     let rules = JobRules {
         netuid: Netuid::new(70),
         profile,
@@ -164,7 +196,10 @@ fn case_plan(case: &Case, profile: Profile, index: &RecordIndex) -> RoundPlan {
         rules,
         roster_block: 0,
         roster_hash: String::new(),
-        validator: case.validator_hotkey.as_deref().and_then(|key| key.trim().parse().ok()),
+        validator: case
+            .validator_hotkey
+            .as_deref()
+            .and_then(|key| key.trim().parse().ok()),
         seed,
         invalid: case.invalid_hotkeys.clone(),
         miners,
@@ -221,17 +256,27 @@ fn rows(
     let mut sampled_indices = Map::new();
     let mut frames = Map::new();
     for (miner, outcome) in plan.miners.iter().zip(outcomes) {
-        let MinerOutcome::Judged { kept, sampled, .. } = outcome else { continue };
+        let MinerOutcome::Judged { kept, sampled, .. } = outcome else {
+            continue;
+        };
         let key = miner.hotkey.to_string();
         let report = reports.iter().find(|report| report.hotkey == miner.hotkey);
         if let Some(ReportOutcome::Screened(screened)) = report.map(|report| &report.outcome) {
             let rows = screened.rows.unpack()?;
-            let ids: Vec<&str> =
-                kept.iter().filter_map(|row| Some(rows.get(*row as usize)?.clip_id)).collect();
+            let ids: Vec<&str> = kept
+                .iter()
+                .filter_map(|row| Some(rows.get(*row as usize)?.clip_id))
+                .collect();
             kept_ids.insert(key.clone(), json!(ids));
         }
-        sampled_ids.insert(key.clone(), sampled.iter().map(|clip| json!(clip.clip_id)).collect());
-        sampled_indices.insert(key.clone(), sampled.iter().map(|clip| json!(clip.position)).collect());
+        sampled_ids.insert(
+            key.clone(),
+            sampled.iter().map(|clip| json!(clip.clip_id)).collect(),
+        );
+        sampled_indices.insert(
+            key.clone(),
+            sampled.iter().map(|clip| json!(clip.position)).collect(),
+        );
         let raised = decisions
             .iter()
             .any(|d| d.miner_hotkey == miner.hotkey && d.failures == [Reason::ValidationException]);
@@ -240,7 +285,9 @@ fn rows(
         }
         let mut of_miner = Map::new();
         for clip in sampled {
-            let verdict = verdicts.iter().find(|v| v.hotkey == miner.hotkey && v.row == clip.row);
+            let verdict = verdicts
+                .iter()
+                .find(|v| v.hotkey == miner.hotkey && v.row == clip.row);
             if let Some(verdict) = verdict.filter(|verdict| !verdict.frame_names.is_empty()) {
                 of_miner.insert(clip.clip_id.clone(), json!(verdict.frame_names));
             }

@@ -31,7 +31,10 @@ pub async fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
     }
     let package = args.package.as_deref().unwrap_or_default();
     let (bucket, access) = open(settings, package)?;
-    let source = Source { bucket: bucket.as_ref(), access };
+    let source = Source {
+        bucket: bucket.as_ref(),
+        access,
+    };
     let checked = source.check(settings, &prober).await?;
     if args.json {
         println!("{}", serde_json::to_string(&checked.decision)?);
@@ -60,7 +63,10 @@ impl Bucket for PackageFolder {
         limits: FetchLimits,
     ) -> Result<Fetched, FetchError> {
         let inside = key.split_once('/').map_or(key, |(_, inside)| inside);
-        let access = BucketAccess { bucket: self.folder.clone(), ..access.clone() };
+        let access = BucketAccess {
+            bucket: self.folder.clone(),
+            ..access.clone()
+        };
         self.parent.fetch(&access, inside, limits).await
     }
 }
@@ -75,7 +81,10 @@ fn open(settings: &Settings, package: &str) -> Result<(Box<dyn Bucket>, (BucketA
         let access = wiring::package_bucket(settings, bucket).context(
             "reading a bucket needs its account id and keys: see R2_ in `nexis config --list`",
         )?;
-        return Ok((Box::new(wiring::bucket_store(settings)?), (access, interval.to_owned())));
+        return Ok((
+            Box::new(wiring::bucket_store(settings)?),
+            (access, interval.to_owned()),
+        ));
     }
     let folder = std::fs::canonicalize(Path::new(package))
         .with_context(|| format!("opening the package folder {package}"))?;
@@ -83,15 +92,18 @@ fn open(settings: &Settings, package: &str) -> Result<(Box<dyn Bucket>, (BucketA
     else {
         bail!("{package} is not a folder that can hold a package");
     };
-    let parent = DirBucket::new(parent)
-        .with_context(|| format!("opening the package folder {package}"))?;
+    let parent =
+        DirBucket::new(parent).with_context(|| format!("opening the package folder {package}"))?;
     let access = BucketAccess {
         bucket: name.to_owned(),
         account_id: String::new(),
         access_key: String::new(),
         secret_key: String::new(),
     };
-    let bucket = PackageFolder { parent, folder: name.to_owned() };
+    let bucket = PackageFolder {
+        parent,
+        folder: name.to_owned(),
+    };
     Ok((Box::new(bucket), (access, "0".to_owned())))
 }
 
@@ -131,14 +143,20 @@ impl Source<'_> {
     /// A package says itself whose it is and for which interval; without a manifest nothing can be checked.
     async fn identity(&self) -> Result<(Hotkey, IntervalId)> {
         let (access, interval) = &self.access;
-        let limits = FetchLimits { max_bytes: 1 << 20, budget: Duration::from_secs(30) };
+        let limits = FetchLimits {
+            max_bytes: 1 << 20,
+            budget: Duration::from_secs(30),
+        };
         let key = format!("{interval}/manifest.json");
         let fetched = self.bucket.fetch(access, &key, limits).await?;
         let Fetched::Found(object) = fetched else {
-            bail!("there is no manifest.json in the package: a validator says missing_submission_files");
+            bail!(
+                "there is no manifest.json in the package: a validator says missing_submission_files"
+            );
         };
-        let manifest = manifest::Manifest::parse(&object.bytes)
-            .map_err(|fault| anyhow::anyhow!("manifest.json: {fault}: a validator says manifest_schema_invalid"))?;
+        let manifest = manifest::Manifest::parse(&object.bytes).map_err(|fault| {
+            anyhow::anyhow!("manifest.json: {fault}: a validator says manifest_schema_invalid")
+        })?;
         let hotkey = manifest
             .miner_hotkey
             .parse()
@@ -150,21 +168,37 @@ impl Source<'_> {
 
     async fn check(&self, settings: &Settings, prober: &Arc<Prober>) -> Result<Checked> {
         let (hotkey, interval) = self.identity().await?;
-        let bucket = OwnAccess { bucket: self.bucket, access: self.access.0.clone() };
+        let bucket = OwnAccess {
+            bucket: self.bucket,
+            access: self.access.0.clone(),
+        };
         let plan = plan(settings, &hotkey, interval)?;
-        let job = reduce::miner_jobs(&plan).into_iter().next().context("a plan of one miner")?;
+        let job = reduce::miner_jobs(&plan)
+            .into_iter()
+            .next()
+            .context("a plan of one miner")?;
         let reports = vec![miner_job::run(&job, &bucket).await?];
         let index = RecordIndex::default();
         let sampled = reduce::arbitrate_round(&plan, &index, &reports);
         let mut everything = plan.clone();
         everything.rules.sampling = Sampling::Full;
         let all = reduce::arbitrate_round(&everything, &index, &reports);
-        let tools = clip_job::Tools { bucket: &bucket, prober, vision: None };
+        let tools = clip_job::Tools {
+            bucket: &bucket,
+            prober,
+            vision: None,
+        };
         let mut verdicts: Vec<ClipReport> = Vec::new();
         for job in reduce::draw_jobs(&everything, &all, &reports)? {
-            verdicts.push(clip_job::run(&job, &tools, clip_job::Frames::WhenACheckNeedsThem).await?);
+            verdicts
+                .push(clip_job::run(&job, &tools, clip_job::Frames::WhenACheckNeedsThem).await?);
         }
-        let decide = |clips| reduce::decide_round(&plan, clips, &verdicts, 0.0).0.into_iter().next();
+        let decide = |clips| {
+            reduce::decide_round(&plan, clips, &verdicts, 0.0)
+                .0
+                .into_iter()
+                .next()
+        };
         let decision = decide(&sampled).context("one miner has one decision")?;
         let in_full = decide(&all).context("one miner has one decision")?;
         let beyond = in_full
@@ -180,7 +214,12 @@ impl Source<'_> {
             Some(MinerOutcome::Judged { kept, .. }) => kept.len(),
             _ => 0,
         };
-        Ok(Checked { decision, detail, beyond, rows })
+        Ok(Checked {
+            decision,
+            detail,
+            beyond,
+            rows,
+        })
     }
 }
 
@@ -210,7 +249,11 @@ impl Checked {
             "{} for interval {}: {}, {} rows looked at, {} of them would be sampled\n",
             decision.miner_hotkey,
             decision.interval_id,
-            if decision.accepted { "would be ACCEPTED" } else { "would be REJECTED" },
+            if decision.accepted {
+                "would be ACCEPTED"
+            } else {
+                "would be REJECTED"
+            },
             self.rows,
             decision.sampled_rows
         );

@@ -26,9 +26,19 @@ pub async fn run(args: &DemoArgs) -> Result<Exit> {
     config.block_time = Duration::from_millis(args.block_ms.max(1));
     // Half of the miners are drawn per interval by the protocol; here all, so that each cheat is seen.
     config.profile.miner_sample_rate = 1.0;
-    println!("== a subnet of {} miners is being started (making clips takes a while)", config.miners.len());
-    let net = Localnet::start(config).await.context("starting the localnet")?;
-    println!("== chain {}, store {}, first interval {}", net.chain_url(), net.store_endpoint(), net.first_interval());
+    println!(
+        "== a subnet of {} miners is being started (making clips takes a while)",
+        config.miners.len()
+    );
+    let net = Localnet::start(config)
+        .await
+        .context("starting the localnet")?;
+    println!(
+        "== chain {}, store {}, first interval {}",
+        net.chain_url(),
+        net.store_endpoint(),
+        net.first_interval()
+    );
     let ended = validate(&net, args, &workdir).await;
     let checked = match ended {
         Ok(()) => report(&net, &workdir.join("validator")).await,
@@ -36,13 +46,19 @@ pub async fn run(args: &DemoArgs) -> Result<Exit> {
     };
     drop(net);
     checked?;
-    println!("== all as expected, everything stopped, {} s", started.elapsed().as_secs());
+    println!(
+        "== all as expected, everything stopped, {} s",
+        started.elapsed().as_secs()
+    );
     Ok(Exit::Asked)
 }
 
 async fn validate(net: &Localnet, args: &DemoArgs, workdir: &Path) -> Result<()> {
     let program = std::env::current_exe().context("finding this program")?;
-    println!("== nexis validate, until {} intervals are decided and one weight epoch is on the chain", args.intervals);
+    println!(
+        "== nexis validate, until {} intervals are decided and one weight epoch is on the chain",
+        args.intervals
+    );
     let mut child = tokio::process::Command::new(program)
         .arg("validate")
         .args(["--intervals", &args.intervals.to_string(), "--epochs", "1"])
@@ -70,19 +86,31 @@ async fn validate(net: &Localnet, args: &DemoArgs, workdir: &Path) -> Result<()>
 async fn report(net: &Localnet, workdir: &Path) -> Result<()> {
     let archive = DirArchive::open(&workdir.join("archive")).context("opening the archive")?;
     let intervals = ledger::decided(&archive).await?;
-    anyhow::ensure!(intervals.len() >= 2, "only {} intervals were decided", intervals.len());
+    anyhow::ensure!(
+        intervals.len() >= 2,
+        "only {} intervals were decided",
+        intervals.len()
+    );
     let mut wrong = Vec::new();
     for interval in &intervals {
-        let file = ledger::load(&archive, *interval).await?.context("a decided interval")?;
+        let file = ledger::load(&archive, *interval)
+            .await?
+            .context("a decided interval")?;
         for miner in net.miners() {
             let hotkey = miner.key.hotkey();
             let decision = file.decisions.iter().find(|d| d.miner_hotkey == hotkey);
             if let Some(problem) = unexpected(miner, decision) {
-                wrong.push(format!("interval {interval}, {:?} ({hotkey}): {problem}", miner.kind));
+                wrong.push(format!(
+                    "interval {interval}, {:?} ({hotkey}): {problem}",
+                    miner.kind
+                ));
             }
         }
     }
-    println!("== {} intervals: each kind of miner and its verdict", intervals.len());
+    println!(
+        "== {} intervals: each kind of miner and its verdict",
+        intervals.len()
+    );
     for miner in net.miners() {
         let verdict = match miner.kind.expectation() {
             Expectation::Accepted => "accepted".to_owned(),
@@ -99,7 +127,9 @@ async fn report(net: &Localnet, workdir: &Path) -> Result<()> {
 
 /// What differs from what this kind of miner deserves.
 fn unexpected(miner: &Miner, decision: Option<&Decision>) -> Option<String> {
-    let Some(decision) = decision else { return Some("no decision".to_owned()) };
+    let Some(decision) = decision else {
+        return Some("no decision".to_owned());
+    };
     let first = decision.failures.first().map(ToString::to_string);
     let fits = match miner.kind.expectation() {
         Expectation::Accepted => decision.accepted && decision.record_count > 0,
@@ -109,19 +139,32 @@ fn unexpected(miner: &Miner, decision: Option<&Decision>) -> Option<String> {
     (!fits).then(|| {
         format!(
             "{} with {} rows, failures {:?}",
-            if decision.accepted { "accepted" } else { "rejected" },
+            if decision.accepted {
+                "accepted"
+            } else {
+                "rejected"
+            },
             decision.record_count,
-            decision.failures.iter().map(ToString::to_string).collect::<Vec<_>>()
+            decision
+                .failures
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
         )
     })
 }
 
 /// Reads the weights with a client of our own, as any third party would.
 async fn weights(net: &Localnet) -> Result<()> {
-    let network: Network = net.chain_url().parse().context("the localnet's own address")?;
+    let network: Network = net
+        .chain_url()
+        .parse()
+        .context("the localnet's own address")?;
     let mut options = ConnectOptions::new(network);
     options.allow_other_genesis = true;
-    let client = ChainClient::connect(options).await.context("reading the weights back")?;
+    let client = ChainClient::connect(options)
+        .await
+        .context("reading the weights back")?;
     let stored = client
         .weights_of(Netuid::new(70), Uid::new(0), &At::Finalized)
         .await
@@ -130,8 +173,13 @@ async fn weights(net: &Localnet) -> Result<()> {
     let total: u64 = stored.iter().map(|(_, share)| u64::from(*share)).sum();
     for (uid, share) in stored.iter().filter(|(_, share)| *share > 0) {
         let miner = net.miners().get(usize::from(*uid).wrapping_sub(1));
-        let kind = miner.map_or("not a miner".to_owned(), |miner| format!("{:?}", miner.kind));
-        println!("  uid {uid:>3}  {:>6.2} %  {kind}", 100.0 * f64::from(*share) / total as f64);
+        let kind = miner.map_or("not a miner".to_owned(), |miner| {
+            format!("{:?}", miner.kind)
+        });
+        println!(
+            "  uid {uid:>3}  {:>6.2} %  {kind}",
+            100.0 * f64::from(*share) / total as f64
+        );
         let deserves = miner.is_some_and(|m| m.kind.expectation() == Expectation::Accepted);
         anyhow::ensure!(deserves, "uid {uid} has weight and should have none");
     }

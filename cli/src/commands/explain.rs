@@ -9,7 +9,11 @@ use nexis_wire::{Evidence, MinerOutcome, MinerReport, ReportOutcome};
 use std::fmt::Write as _;
 
 /// Explains one decision.
-pub async fn explain(archive: &DirArchive, interval: IntervalId, hotkey: &Hotkey) -> Result<String> {
+pub async fn explain(
+    archive: &DirArchive,
+    interval: IntervalId,
+    hotkey: &Hotkey,
+) -> Result<String> {
     let Some(file) = ledger::load(archive, interval).await? else {
         let decided = ledger::decided(archive).await?;
         let known = match (decided.first(), decided.last()) {
@@ -20,7 +24,11 @@ pub async fn explain(archive: &DirArchive, interval: IntervalId, hotkey: &Hotkey
     };
     let evidence = ledger::load_evidence(archive, interval).await?;
     let mut text = String::new();
-    let place = evidence.plan.miners.iter().position(|miner| miner.hotkey == *hotkey);
+    let place = evidence
+        .plan
+        .miners
+        .iter()
+        .position(|miner| miner.hotkey == *hotkey);
     let Some(place) = place else {
         bail!(
             "{hotkey} was not drawn for interval {interval}: {} of the subnet's hotkeys were, seed {}",
@@ -36,18 +44,30 @@ pub async fn explain(archive: &DirArchive, interval: IntervalId, hotkey: &Hotkey
         ));
     };
     header(&mut text, decision, &evidence, place);
-    let report = evidence.reports.iter().find(|report| report.hotkey == *hotkey);
+    let report = evidence
+        .reports
+        .iter()
+        .find(|report| report.hotkey == *hotkey);
     screening(&mut text, report);
     if let Some(outcome) = evidence.clips.miners.get(place) {
         pruning(&mut text, outcome);
     }
-    for verdict in evidence.verdicts.iter().filter(|verdict| verdict.hotkey == *hotkey) {
-        let failures = verdict.verdict.failures.len() + verdict.caption.len() + verdict.category.len();
+    for verdict in evidence
+        .verdicts
+        .iter()
+        .filter(|verdict| verdict.hotkey == *hotkey)
+    {
+        let failures =
+            verdict.verdict.failures.len() + verdict.caption.len() + verdict.category.len();
         let _infallible = writeln!(
             text,
             "  row {}: {}",
             verdict.row,
-            if failures == 0 { "good".to_owned() } else { format!("{failures} failure(s)") }
+            if failures == 0 {
+                "good".to_owned()
+            } else {
+                format!("{failures} failure(s)")
+            }
         );
         for advisory in &verdict.verdict.advisories {
             let _infallible = writeln!(
@@ -68,7 +88,11 @@ pub async fn explain(archive: &DirArchive, interval: IntervalId, hotkey: &Hotkey
 }
 
 fn header(text: &mut String, decision: &Decision, evidence: &Evidence, place: usize) {
-    let verdict = if decision.accepted { "accepted" } else { "rejected" };
+    let verdict = if decision.accepted {
+        "accepted"
+    } else {
+        "rejected"
+    };
     let _infallible = writeln!(
         text,
         "{} in interval {}: {verdict}, {} rows counted, {} sampled",
@@ -111,7 +135,14 @@ fn screening(text: &mut String, report: Option<&MinerReport>) {
 }
 
 fn pruning(text: &mut String, outcome: &MinerOutcome) {
-    let MinerOutcome::Judged { kept, pruned_global, pruned_cross, sampled, .. } = outcome else {
+    let MinerOutcome::Judged {
+        kept,
+        pruned_global,
+        pruned_cross,
+        sampled,
+        ..
+    } = outcome
+    else {
         return;
     };
     let _infallible = writeln!(
@@ -119,11 +150,17 @@ fn pruning(text: &mut String, outcome: &MinerOutcome) {
         "  pruned: {pruned_global} by the global index, {pruned_cross} in favour of other miners; {} rows left",
         kept.len()
     );
-    let rows: Vec<String> =
-        sampled.iter().map(|clip| format!("{} ({})", clip.row, clip.clip_id)).collect();
+    let rows: Vec<String> = sampled
+        .iter()
+        .map(|clip| format!("{} ({})", clip.row, clip.clip_id))
+        .collect();
     let _infallible = writeln!(
         text,
         "  sampled rows: {}",
-        if rows.is_empty() { "none".to_owned() } else { rows.join(", ") }
+        if rows.is_empty() {
+            "none".to_owned()
+        } else {
+            rows.join(", ")
+        }
     );
 }

@@ -13,23 +13,35 @@ pub async fn run(args: &LocalnetArgs) -> Result<Exit> {
     let mut config = LocalnetConfig::new(&workdir);
     config.block_time = Duration::from_millis(args.block_ms.max(1));
     config.vision = args.vision;
-    eprintln!("starting: making clips, store, chain and {} miners ...", config.miners.len());
-    let net = Localnet::start(config).await.context("starting the localnet")?;
+    eprintln!(
+        "starting: making clips, store, chain and {} miners ...",
+        config.miners.len()
+    );
+    let net = Localnet::start(config)
+        .await
+        .context("starting the localnet")?;
     let env = env_text(&net);
     println!("{env}");
     if let Some(file) = &args.env_file {
         std::fs::write(file, &env).with_context(|| format!("writing {}", file.display()))?;
         eprintln!("the same is in {}", file.display());
     }
-    eprintln!("running; start `nexis validate` with these settings in another terminal; Ctrl-C stops all");
-    tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?;
+    eprintln!(
+        "running; start `nexis validate` with these settings in another terminal; Ctrl-C stops all"
+    );
+    tokio::signal::ctrl_c()
+        .await
+        .context("waiting for Ctrl-C")?;
     drop(net);
     Ok(Exit::Asked)
 }
 
 /// The settings as lines of a `.env` file.
 fn env_text(net: &Localnet) -> String {
-    net.env().iter().map(|(name, value)| format!("{name}={value}\n")).collect()
+    net.env()
+        .iter()
+        .map(|(name, value)| format!("{name}={value}\n"))
+        .collect()
 }
 
 /// A folder to work in, and what keeps a temporary one alive.

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use nexis_local::DirArchive;
 use nexis_protocol::IntervalId;
-use nexis_scheduler::ledger::{self, DecisionFile};
 use nexis_runtime::Exit;
+use nexis_scheduler::ledger::{self, DecisionFile};
 use nexis_scheduler::reduce;
 
 /// Runs the command; the exit code is not 0 when anything differs.
@@ -13,7 +13,10 @@ pub async fn run(archive: &DirArchive, only: &[IntervalId]) -> Result<Exit> {
     let mut differ = 0;
     for one in &replayed {
         match &one.difference {
-            None => println!("interval {}: {} decisions, equal bytes", one.interval, one.decisions),
+            None => println!(
+                "interval {}: {} decisions, equal bytes",
+                one.interval, one.decisions
+            ),
             Some(difference) => {
                 differ += 1;
                 println!("interval {}: DIFFERS: {difference}", one.interval);
@@ -21,7 +24,11 @@ pub async fn run(archive: &DirArchive, only: &[IntervalId]) -> Result<Exit> {
         }
     }
     println!("{} replayed, {differ} differ", replayed.len());
-    Ok(if differ == 0 { Exit::Asked } else { Exit::TaskDied })
+    Ok(if differ == 0 {
+        Exit::Asked
+    } else {
+        Exit::TaskDied
+    })
 }
 
 /// One interval computed again.
@@ -37,7 +44,11 @@ pub struct Replayed {
 
 /// Replays the given intervals, or all that are decided.
 pub async fn replay(archive: &DirArchive, only: &[IntervalId]) -> Result<Vec<Replayed>> {
-    let intervals = if only.is_empty() { ledger::decided(archive).await? } else { only.to_vec() };
+    let intervals = if only.is_empty() {
+        ledger::decided(archive).await?
+    } else {
+        only.to_vec()
+    };
     let mut replayed = Vec::new();
     for interval in intervals {
         replayed.push(one(archive, interval).await?);
@@ -50,8 +61,14 @@ async fn one(archive: &DirArchive, interval: IntervalId) -> Result<Replayed> {
     let index = ledger::load_index(archive, evidence.plan.index).await?;
     let (clips, decisions, absent) = reduce::replay(&evidence, &index);
     let count = decisions.len();
-    let again = DecisionFile { interval_id: interval, decisions, absent };
-    let stored = ledger::decision_bytes(archive, interval).await?.unwrap_or_default();
+    let again = DecisionFile {
+        interval_id: interval,
+        decisions,
+        absent,
+    };
+    let stored = ledger::decision_bytes(archive, interval)
+        .await?
+        .unwrap_or_default();
     let difference = if clips != evidence.clips {
         Some("arbitration or sampling gave something else".to_owned())
     } else if again.to_bytes() != stored {
@@ -59,5 +76,9 @@ async fn one(archive: &DirArchive, interval: IntervalId) -> Result<Replayed> {
     } else {
         None
     };
-    Ok(Replayed { interval, decisions: count, difference })
+    Ok(Replayed {
+        interval,
+        decisions: count,
+        difference,
+    })
 }

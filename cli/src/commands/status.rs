@@ -21,8 +21,15 @@ pub async fn status(archive: &DirArchive) -> Result<String> {
         }
     );
     let open: Vec<String> = open.iter().map(ToString::to_string).collect();
-    let _infallible =
-        writeln!(text, "open intervals: {}", if open.is_empty() { "none".into() } else { open.join(", ") });
+    let _infallible = writeln!(
+        text,
+        "open intervals: {}",
+        if open.is_empty() {
+            "none".into()
+        } else {
+            open.join(", ")
+        }
+    );
     let records = SubmissionRecord::history(archive).await?;
     if records.is_empty() {
         text.push_str("weights: nothing submitted yet\n");
@@ -34,7 +41,9 @@ pub async fn status(archive: &DirArchive) -> Result<String> {
             SubmissionState::Done(outcome) => outcome_sentence(outcome),
             SubmissionState::Missed { last } => format!("missed: {last}"),
         };
-        let error = record.last_error.map_or(String::new(), |error| format!("; last error: {error}"));
+        let error = record
+            .last_error
+            .map_or(String::new(), |error| format!("; last error: {error}"));
         let _infallible = writeln!(
             text,
             "weight epoch {}: {state} (attempts: {}{error})",

@@ -46,10 +46,7 @@ impl Goal {
         let enough = |goal: Option<u64>, seen: &AtomicU64| {
             goal.is_none_or(|goal| seen.load(Ordering::Relaxed) >= goal)
         };
-        if wanted
-            && enough(self.intervals, &self.decided)
-            && enough(self.epochs, &self.submitted)
-        {
+        if wanted && enough(self.intervals, &self.decided) && enough(self.epochs, &self.submitted) {
             self.reached.cancel();
         }
     }
@@ -76,7 +73,9 @@ pub async fn run(settings: &Settings, args: &ValidateArgs) -> Result<Exit> {
     let (ports, options) = validator.worker;
     let worker = Worker::new(ports, options);
     let tokens = stop.clone();
-    spawner.essential("worker", async move { Ok(worker.run(tokens.soft, tokens.hard).await?) });
+    spawner.essential("worker", async move {
+        Ok(worker.run(tokens.soft, tokens.hard).await?)
+    });
     let soft = stop.soft.clone();
     spawner.goal("goal", async move {
         tokio::select! {

@@ -1,8 +1,9 @@
 //! [`ChainClient`] and a wallet as the port that the scheduler knows.
 
+use crate::commit_reveal::CommitTicket;
 use crate::submit::WeightsOrder;
 use crate::weights::quantise;
-use crate::{At, ChainClient, ChainError, Outcome, Wallet};
+use crate::{At, ChainClient, ChainError, Inclusion, Outcome, Wallet};
 use async_trait::async_trait;
 use nexis_ports::{
     Chain, ChainError as PortError, Head, Neuron, Roster, SubmitOutcome, SubnetParameters,
@@ -26,6 +27,44 @@ impl ChainPort {
             client,
             wallet: wallet.map(Arc::new),
         }
+    }
+}
+
+impl ChainPort {
+    /// What an extrinsic in a block amounts to: a commit, or weights that were read back.
+    async fn included(
+        &self,
+        wallet: &Wallet,
+        order: &WeightsOrder,
+        inclusion: Inclusion,
+        commit: Option<&CommitTicket>,
+        verified: bool,
+    ) -> Result<SubmitOutcome, PortError> {
+        let Inclusion {
+            block,
+            block_hash,
+            extrinsic_hash: extrinsic,
+        } = inclusion;
+        if let Some(ticket) = commit {
+            return Ok(SubmitOutcome::Committed {
+                block,
+                extrinsic,
+                reveal_round: ticket.reveal_round,
+            });
+        }
+        let at = At::Hash(block_hash);
+        let stored = verified
+            || self
+                .client
+                .weights_are_stored(wallet, order, &at)
+                .await
+                .map_err(port_error)?;
+        if stored {
+            return Ok(SubmitOutcome::Verified { block, extrinsic });
+        }
+        let detail =
+            format!("extrinsic {extrinsic} is in block {block}, but the chain holds other weights");
+        Ok(SubmitOutcome::Unknown { detail })
     }
 }
 
@@ -136,35 +175,11 @@ impl Chain for ChainPort {
             known => known,
         };
         Ok(match outcome {
-            Outcome::Included(inclusion) => match report.commit {
-                Some(ticket) => SubmitOutcome::Committed {
-                    block: inclusion.block,
-                    extrinsic: inclusion.extrinsic_hash,
-                    reveal_round: ticket.reveal_round,
-                },
-                None => {
-                    let at = At::Hash(inclusion.block_hash.clone());
-                    let stored = report.verified
-                        || self
-                            .client
-                            .weights_are_stored(wallet, &order, &at)
-                            .await
-                            .map_err(port_error)?;
-                    if stored {
-                        SubmitOutcome::Verified {
-                            block: inclusion.block,
-                            extrinsic: inclusion.extrinsic_hash,
-                        }
-                    } else {
-                        SubmitOutcome::Unknown {
-                            detail: format!(
-                                "extrinsic {} is in block {}, but the chain holds other weights",
-                                inclusion.extrinsic_hash, inclusion.block
-                            ),
-                        }
-                    }
-                }
-            },
+            Outcome::Included(inclusion) => {
+                let ticket = report.commit.as_ref();
+                self.included(wallet, &order, inclusion, ticket, report.verified)
+                    .await?
+            }
             Outcome::Failed(refusal) => SubmitOutcome::Refused {
                 error: refusal.name,
                 remedy: refusal.remedy,

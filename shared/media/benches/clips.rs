@@ -87,7 +87,7 @@ fn benches(criterion: &mut Criterion) {
         digest
     };
     group.bench_function("a: hash and resolution, spawning peer", |b| {
-        b.iter(peer_size)
+        b.iter(peer_size);
     });
     // What does (b) cost without walls?
     group.bench_function("b: and six frames, in process", |b| {

@@ -100,10 +100,15 @@ fn pick(
             Err(_) => break,
         };
         within(&sample, budget.pixels)?;
-        let Some((at, length)) = shown(&sample) else {
+        let Some((at, length)) = shown(&sample, number) else {
             continue;
         };
-        end = at + length;
+        // Some decoders (GIF) give every picture the first one's time: then they follow one another.
+        let at = match &held {
+            Some(last) if at <= last.at => last.at.saturating_add(length),
+            _ => at,
+        };
+        end = at.saturating_add(length);
         let next = next.get_or_insert(slot(at));
         while let Some(last) = &held
             && *next < slot(at)
@@ -136,14 +141,32 @@ fn pick(
     Ok(picked)
 }
 
-fn shown(sample: &gst::Sample) -> Option<(u64, u64)> {
+/// When a picture is shown and for how long, nanoseconds. Some demuxers (GIF) leave both to the frame rate.
+fn shown(sample: &gst::Sample, number: u32) -> Option<(u64, u64)> {
     let buffer = sample.buffer()?;
-    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-    let at = segment.to_running_time(buffer.pts()?)?;
-    Some((
-        at.nseconds(),
-        buffer.duration().map_or(0, gst::ClockTime::nseconds),
-    ))
+    let by_rate = frame_length(sample);
+    let length = buffer.duration().map(gst::ClockTime::nseconds).or(by_rate);
+    let at = match buffer.pts() {
+        Some(pts) => {
+            let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+            segment.to_running_time(pts)?.nseconds()
+        }
+        None => by_rate?.checked_mul(u64::from(number))?,
+    };
+    Some((at, length.unwrap_or(0)))
+}
+
+fn frame_length(sample: &gst::Sample) -> Option<u64> {
+    let rate = sample
+        .caps()?
+        .structure(0)?
+        .get::<gst::Fraction>("framerate")
+        .ok()?;
+    let (frames, seconds) = (
+        u64::try_from(rate.numer()).ok()?,
+        u64::try_from(rate.denom()).ok()?,
+    );
+    (seconds * 1_000_000_000).checked_div(frames)
 }
 
 fn within(sample: &gst::Sample, pixels: u64) -> Result<(), PipelineError> {

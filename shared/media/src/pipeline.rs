@@ -1,7 +1,7 @@
 //! GStreamer pipelines over bytes in memory: built in code from a closed list of elements.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -25,6 +25,8 @@ pub const ELEMENTS: &[&str] = &[
     "avidemux",
     "flvdemux",
     "tsdemux",
+    "avdemux_gif",
+    "avdec_gif",
     "h264parse",
     "h265parse",
     "vp9parse",
@@ -174,19 +176,53 @@ impl Running {
     }
 }
 
-/// A source that serves `clip` at any offset.
-fn source(clip: Arc<[u8]>) -> Result<gst::Element, PipelineError> {
+/// Most zeros that are served after the end of a clip that breaks off inside a fragment.
+const MAX_MISSING_BYTES: usize = 16 << 20;
+
+/// Bytes that are missing from the last box of a fragmented MP4 that breaks off. qtdemux gives none of a fragment's
+/// pictures unless all of it is there, ffmpeg gives those before the break; with zeros in place of what is missing
+/// qtdemux goes on, and the decoder refuses the pictures that are only zeros.
+fn missing_bytes(clip: &[u8], container: Container) -> usize {
+    if container != Container::Mp4 {
+        return 0;
+    }
+    let (mut at, mut fragmented) = (0usize, false);
+    while let Some(header) = clip.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let [a, b, c, d, kind @ ..] = *header;
+        fragmented |= &kind == b"moof";
+        let size = match u32::from_be_bytes([a, b, c, d]) {
+            1 => match clip.get(at + 8..).and_then(|rest| rest.first_chunk::<8>()) {
+                Some(large) => usize::try_from(u64::from_be_bytes(*large)).unwrap_or(usize::MAX),
+                None => return 0,
+            },
+            size => size as usize,
+        };
+        if size < 8 {
+            return 0; // To the end of the file, or nonsense.
+        }
+        at = at.saturating_add(size);
+    }
+    let missing = at.saturating_sub(clip.len());
+    if fragmented && missing <= MAX_MISSING_BYTES {
+        missing
+    } else {
+        0
+    }
+}
+
+/// A source that serves `clip`, and `missing` zeros after it, at any offset.
+fn source(clip: Arc<[u8]>, missing: usize) -> Result<gst::Element, PipelineError> {
     let element = element("appsrc")?;
     let source = element
         .clone()
         .downcast::<app::AppSrc>()
         .map_err(|_| PipelineError::Missing("appsrc"))?;
     source.set_stream_type(app::AppStreamType::RandomAccess);
-    source.set_size(i64::try_from(clip.len()).map_err(|_| PipelineError::Refused)?);
+    let length = clip.len() + missing;
+    source.set_size(i64::try_from(length).map_err(|_| PipelineError::Refused)?);
     source.set_format(gst::Format::Bytes);
     let place = Arc::new(AtomicUsize::new(0));
     let seek_place = Arc::clone(&place);
-    let length = clip.len();
     source.set_callbacks(
         app::AppSrcCallbacks::builder()
             .need_data(move |source, wanted| {
@@ -197,13 +233,18 @@ fn source(clip: Arc<[u8]>) -> Result<gst::Element, PipelineError> {
                 } else {
                     wanted.max(1) as usize
                 };
-                let end = at.saturating_add(wanted).min(clip.len());
+                let end = at.saturating_add(wanted).min(length);
                 // A refused push means that the pipeline is being stopped.
                 if at >= end {
                     source.end_of_stream().ok();
-                } else if let Some(piece) = clip.get(at..end) {
+                } else {
                     place.store(end, Ordering::SeqCst);
-                    let mut buffer = gst::Buffer::from_slice(piece.to_vec());
+                    let mut piece = clip
+                        .get(at..end.min(clip.len()))
+                        .unwrap_or_default()
+                        .to_vec();
+                    piece.resize(end - at, 0);
+                    let mut buffer = gst::Buffer::from_slice(piece);
                     if let Some(buffer) = buffer.get_mut() {
                         buffer.set_offset(at as u64);
                     }
@@ -227,7 +268,8 @@ fn demuxer(container: Container) -> Result<gst::Element, PipelineError> {
         Container::Avi => "avidemux",
         Container::Flv => "flvdemux",
         Container::Ts => "tsdemux",
-        Container::Gif | Container::Picture => {
+        Container::Gif => "avdemux_gif",
+        Container::Picture => {
             return Err(PipelineError::Unsupported("single pictures".to_owned()));
         }
     })
@@ -242,6 +284,7 @@ fn chain(caps: &gst::StructureRef) -> Option<(Option<&'static str>, &'static str
         "video/x-vp9" => (Some("vp9parse"), "vp9dec", "vp9"),
         "video/x-av1" => (Some("av1parse"), "av1dec", "av1"),
         "image/jpeg" => (Some("jpegparse"), "jpegdec", "mjpeg"),
+        "image/gst-libav-gif" => (None, "avdec_gif", "gif"),
         "video/mpeg" => match caps.get::<i32>("mpegversion") {
             Ok(4) => (Some("mpeg4videoparse"), "avdec_mpeg4", "mpeg4"),
             _ => (Some("mpegvideoparse"), "avdec_mpeg2video", "mpeg2video"),
@@ -257,7 +300,12 @@ pub(crate) struct Opened {
     pub(crate) sink: app::AppSink,
     /// Told once: the codec's name, or that the stream cannot be handled.
     pub(crate) linked: Receiver<Result<&'static str, PipelineError>>,
+    /// Set once an element has given up: what is still in the pipeline is drained, no more.
+    failed: AtomicBool,
 }
+
+/// How long a sample may take to come out of a pipeline whose demuxer has given up.
+const DRAIN: Duration = Duration::from_millis(300);
 
 /// Builds source, demuxer, parser and (when `decode`) decoder; the pipeline plays when this returns.
 pub(crate) fn open(
@@ -268,7 +316,8 @@ pub(crate) fn open(
     init()?;
     let pipeline = gst::Pipeline::new();
     let running = Running(pipeline.clone());
-    let (source, demux) = (source(Arc::from(clip))?, demuxer(container)?);
+    let missing = missing_bytes(clip, container);
+    let (source, demux) = (source(Arc::from(clip), missing)?, demuxer(container)?);
     let sink = app::AppSink::builder().sync(false).max_buffers(2).build();
     let refused = |_| PipelineError::Refused;
     pipeline
@@ -277,7 +326,7 @@ pub(crate) fn open(
     source.link(&demux).map_err(refused)?;
     let (told, linked) = sync_channel(1);
     let (weak, target) = (pipeline.downgrade(), sink.clone());
-    let taken = std::sync::atomic::AtomicBool::new(false);
+    let taken = AtomicBool::new(false);
     demux.connect_pad_added(move |_, pad| {
         let Some(pipeline) = weak.upgrade() else {
             return;
@@ -301,6 +350,7 @@ pub(crate) fn open(
         running,
         sink,
         linked,
+        failed: AtomicBool::new(false),
     })
 }
 
@@ -351,13 +401,27 @@ impl Opened {
     /// The next sample; `None` at the end of the stream.
     pub(crate) fn next(&self, deadline: Instant) -> Result<Option<gst::Sample>, PipelineError> {
         loop {
-            if let Some(sample) = self.sink.try_pull_sample(gst::ClockTime::from_mseconds(20)) {
+            let failed = self.failed.load(Ordering::Relaxed);
+            let wait = if failed {
+                DRAIN
+            } else {
+                Duration::from_millis(20)
+            };
+            if let Some(sample) = self
+                .sink
+                .try_pull_sample(gst::ClockTime::try_from(wait).ok())
+            {
                 return Ok(Some(sample));
             }
             if self.sink.is_eos() {
                 return Ok(None);
             }
-            self.running.check()?;
+            if failed {
+                return Err(PipelineError::Refused);
+            }
+            // A clip that breaks off: pictures from before the break are still on their way.
+            self.failed
+                .store(self.running.check().is_err(), Ordering::Relaxed);
             if Instant::now() >= deadline {
                 return Err(PipelineError::Deadline);
             }

@@ -148,7 +148,10 @@ impl FromStr for Hotkey {
     fn from_str(text: &str) -> Result<Self, IdError> {
         decode_ss58(text)
             .map(|_| Self(text.into()))
-            .map_err(|reason| IdError::NotAnAddress { text: text.to_owned(), reason })
+            .map_err(|reason| IdError::NotAnAddress {
+                text: text.to_owned(),
+                reason,
+            })
     }
 }
 
@@ -183,7 +186,12 @@ fn base58_encode(bytes: &[u8]) -> String {
     }
     let zeros = bytes.iter().take_while(|b| **b == 0).count();
     let mut text = "1".repeat(zeros);
-    text.extend(digits.iter().rev().map(|d| char::from(BASE58[usize::from(*d)])));
+    text.extend(
+        digits
+            .iter()
+            .rev()
+            .map(|d| char::from(BASE58[usize::from(*d)])),
+    );
     text
 }
 
@@ -294,7 +302,9 @@ impl Serialize for Digest {
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
-            String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            String::deserialize(deserializer)?
+                .parse()
+                .map_err(serde::de::Error::custom)
         } else {
             <[u8; 32]>::deserialize(deserializer).map(Self)
         }
@@ -342,7 +352,11 @@ impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Miner { interval, hotkey } => write!(f, "miner/{interval}/{hotkey}"),
-            Self::Clip { interval, hotkey, row } => write!(f, "clip/{interval}/{hotkey}/{row}"),
+            Self::Clip {
+                interval,
+                hotkey,
+                row,
+            } => write!(f, "clip/{interval}/{hotkey}/{row}"),
         }
     }
 }
@@ -353,9 +367,10 @@ impl FromStr for JobId {
         let bad = || IdError::NotAJob(text.to_owned());
         let parts: Vec<&str> = text.split('/').collect();
         match parts.as_slice() {
-            ["miner", interval, hotkey] => {
-                Ok(Self::Miner { interval: interval.parse()?, hotkey: hotkey.parse()? })
-            }
+            ["miner", interval, hotkey] => Ok(Self::Miner {
+                interval: interval.parse()?,
+                hotkey: hotkey.parse()?,
+            }),
             ["clip", interval, hotkey, row] => Ok(Self::Clip {
                 interval: interval.parse()?,
                 hotkey: hotkey.parse()?,

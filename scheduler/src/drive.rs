@@ -438,7 +438,7 @@ impl Scheduler {
                 .results(interval, Stage::Clips)
                 .await?
                 .iter()
-                .map(|(_, bytes)| Ok(ClipReport::decode(bytes)?))
+                .map(|(_, bytes)| ClipReport::decode(bytes))
                 .collect::<Result<Vec<_>, WireError>>()?;
             let late = board.late(interval).await?;
             let evidence = nexis_wire::Evidence {

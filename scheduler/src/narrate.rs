@@ -8,7 +8,7 @@ pub fn observer() -> Observer {
     Arc::new(|event| match event {
         Event::Head { block } => tracing::debug!(%block, "new head"),
         Event::Opened { interval, miners } => {
-            tracing::info!(interval.id = %interval, miners, "interval opened")
+            tracing::info!(interval.id = %interval, miners, "interval opened");
         }
         Event::Progress {
             interval,

@@ -195,7 +195,7 @@ fn honest_row(
 type Files = Vec<(String, Bytes, &'static str)>;
 
 /// Makes the second row, or what belongs to it, wrong in the one way of that kind.
-fn spoil_rows(kind: MinerKind, rows: &mut Vec<RowDraft>, uploads: &mut Files) {
+fn spoil_rows(kind: MinerKind, rows: &mut [RowDraft], uploads: &mut Files) {
     let Some(row) = rows.get_mut(1) else { return };
     let changed = |bytes: &Bytes| {
         let mut bytes = bytes.to_vec();

@@ -142,10 +142,10 @@ struct Thrift {
 impl Thrift {
     fn varint(&mut self, mut value: u64) -> &mut Self {
         while value >= 0x80 {
-            self.bytes.push((value & 0x7f) as u8 | 0x80);
+            self.bytes.push(value.to_le_bytes()[0] | 0x80);
             value >>= 7;
         }
-        self.bytes.push(value as u8);
+        self.bytes.push(value.to_le_bytes()[0]);
         self
     }
 

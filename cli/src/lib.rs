@@ -1,7 +1,7 @@
 //! The `nexis` program.
 //!
 //! Owns: the command line, and the wiring of adapters to the libraries of scheduler and worker.
-//! Never does: decide anything. Start reading at [`args::Cli`], then [`wiring`].
+//! Never does: decide anything. Start reading at [`args::Cli`], then `wiring`.
 
 pub mod args;
 pub mod commands;

@@ -1,7 +1,7 @@
 //! The scheduler: everything between a new block and weights on the chain that is not a worker's job.
 //!
 //! Owns: rounds (open, barrier, clip stage, decisions), the ledger of decisions in the archive, submissions.
-//! Never does: look at a miner's bytes. Start reading at [`Scheduler::run`], then [`drive`]; all that is
+//! Never does: look at a miner's bytes. Start reading at [`Scheduler::run`], then `drive`; all that is
 //! decided rather than performed is in [`reduce`], which is pure.
 
 mod drive;

@@ -3,7 +3,7 @@
 //! Owns: everything that knows parquet. The bytes are a miner's: whatever they hold, the answer is rows or a
 //! [`DatasetError`], never a panic and never more memory than [`Limits`] allow.
 //! Never does: I/O, verdicts (`nexis_protocol::screen` turns an error into a code).
-//! Start reading at [`read`].
+//! Start reading at [`read()`].
 //!
 //! ```
 //! use nexis_dataset::{Limits, read, write};

@@ -3,7 +3,7 @@
 /// Caps on one data set. Beyond any of them it is invalid.
 ///
 /// The defaults are far above what honest miners publish (100,000 rows with long captions are about 60 MB) and hold
-/// one call of [`read`](crate::read) below about 1 GiB whatever the bytes say: the file is borrowed, one column of one
+/// one call of [`read`](crate::read()) below about 1 GiB whatever the bytes say: the file is borrowed, one column of one
 /// row group is decoded at a time, and the rows kept are text and a few numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

@@ -1,7 +1,7 @@
 //! The front parser: containers and parameter sets in safe Rust, without a pipeline.
 //!
 //! It settles MP4/QuickTime, Matroska/WebM and single pictures. It wins whenever it answers; only what it
-//! leaves open goes to the GStreamer path of [`crate::probe`].
+//! leaves open goes to the GStreamer path of [`crate::probe()`].
 
 mod bits;
 mod codec;

@@ -344,7 +344,6 @@ async fn an_interrupted_validator_ends_at_once_and_goes_on_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not seen green yet: the chain's own backoff makes it slow"]
 async fn without_store_or_chain_it_waits_visibly_decides_nothing_and_goes_on_when_they_are_back() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();

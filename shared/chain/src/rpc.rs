@@ -20,8 +20,10 @@ const TIMESTAMP_NOW: &str = "0xf0c365c3cf59d671eb72da0e7a4113c49f1f0515f462cdcf8
 /// First wait after a fault; doubles up to [`BACKOFF_MAX`], each time shortened or lengthened at
 /// random by up to half.
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
-/// Longest wait between two tries of one endpoint.
+/// Longest wait after a fault that only waiting mends; the unit of the longer ones below.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// Longest wait for an endpoint that is merely away: one block, so that an outage costs little more than itself.
+const BACKOFF_AWAY: Duration = Duration::from_secs(12);
 /// First wait after a gateway said "too many requests". It answers the handshake with Retry-After,
 /// which the WebSocket library does not hand on: this is longer than what the public gateways ask.
 const BACKOFF_LIMITED: Duration = Duration::from_secs(30);
@@ -211,7 +213,7 @@ impl EndpointPool {
         let (first, most) = match fault {
             Fault::Limited(_) => (BACKOFF_LIMITED, BACKOFF_MAX * 5),
             Fault::WrongChain { .. } => (BACKOFF_MAX, BACKOFF_MAX * 10),
-            Fault::Away(_) => (BACKOFF_MIN, BACKOFF_MAX),
+            Fault::Away(_) => (BACKOFF_MIN, BACKOFF_AWAY),
         };
         let wait = backoff(first, most, slot.failures, rand::random_range(0.5..1.5));
         slot.retry_at = Some(Instant::now() + wait);

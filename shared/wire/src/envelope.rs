@@ -92,9 +92,15 @@ fn encode<T: Serialize>(kind: Kind, value: &T) -> Vec<u8> {
     bytes.extend_from_slice(MAGIC);
     bytes.push(WIRE_VERSION);
     bytes.push(kind as u8);
-    // Level 1: reports are dominated by digests, which do not shrink at any level.
-    zstd::stream::copy_encode(plain.as_slice(), &mut bytes, 1)
-        .expect("writing to memory does not fail");
+    // Level 1: reports are dominated by digests, which do not shrink at any level. The checksum makes a flipped bit in
+    // stored evidence an error, also where no decision depends on it.
+    let mut encoder = zstd::stream::write::Encoder::new(&mut bytes, 1)
+        .expect("a fresh encoder has the memory it needs");
+    encoder
+        .include_checksum(true)
+        .expect("set before the first byte");
+    std::io::Write::write_all(&mut encoder, &plain).expect("writing to memory does not fail");
+    encoder.finish().expect("writing to memory does not fail");
     bytes
 }
 
@@ -108,6 +114,9 @@ fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, WireError>
             theirs: version,
             ours: WIRE_VERSION,
         });
+    }
+    if version == 0 {
+        return Err(WireError::Damaged("version"));
     }
     let (&found, body) = rest
         .split_first()

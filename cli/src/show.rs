@@ -253,7 +253,7 @@ pub fn decision_table(
     }
     for hotkey in absent {
         text.push_str(&format!(
-            "\n  {hotkey:<48} (no decision: our own report did not come in time)"
+            "\n  {hotkey:<48} (no decision: our own checks were not done in time)"
         ));
     }
     text

@@ -221,7 +221,8 @@ pub fn draw_jobs(
 }
 
 /// Decisions of a round, in its order, and the miners for which none can be made because no report of ours
-/// came in time. A row whose verdict did not come in time is never held against its miner.
+/// came in time, or a sampled row has no verdict and nothing else speaks against the miner: neither an accept nor a
+/// reject may be invented.
 pub fn decide_round(
     plan: &RoundPlan,
     clips: &ClipPlan,
@@ -285,12 +286,12 @@ fn decide_miner(
                 .collect(),
         }),
     };
-    Some(decision::decide(
-        hotkey,
-        plan.interval,
-        &outcome,
-        decided_at,
-    ))
+    let unchecked = match &outcome {
+        Outcome::Judged(judged) => judged.rows.iter().any(Option::is_none),
+        Outcome::Rejected { .. } => false,
+    };
+    let decision = decision::decide(hotkey, plan.interval, &outcome, decided_at);
+    (!unchecked || !decision.accepted).then_some(decision)
 }
 
 /// Computes a round's decisions again from its evidence.

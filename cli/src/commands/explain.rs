@@ -38,9 +38,9 @@ pub async fn explain(
     };
     let Some(decision) = file.decisions.iter().find(|d| d.miner_hotkey == *hotkey) else {
         return Ok(format!(
-            "{hotkey} in interval {interval}: no decision, because no report of our own workers came before the \
-             deadline block {}; that is never held against the miner",
-            evidence.plan.miners_deadline
+            "{hotkey} in interval {interval}: no decision, because our own workers had not looked at all of it \
+             before the deadlines (blocks {} and {}); that is never held against the miner",
+            evidence.plan.miners_deadline, evidence.plan.clips_deadline
         ));
     };
     header(&mut text, decision, &evidence, place);

@@ -1,0 +1,101 @@
+//! A sampled row without a verdict gives no accept: nothing may be decided that was not looked at.
+
+use nexis_protocol::clip::ClipVerdict;
+use nexis_protocol::profile::Profile;
+use nexis_protocol::reason::Reason;
+use nexis_protocol::{Digest, Hotkey, IntervalId, Netuid};
+use nexis_scheduler::reduce::decide_round;
+use nexis_wire::{
+    ClipPlan, ClipReport, JobRules, MinerOutcome, PlannedClip, PlannedMiner, RoundPlan, Sampling,
+    VisionChecks,
+};
+
+fn miner() -> Hotkey {
+    "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+        .parse()
+        .unwrap()
+}
+
+fn plan() -> RoundPlan {
+    RoundPlan {
+        interval: IntervalId::new(850),
+        rules: JobRules {
+            netuid: Netuid::new(70),
+            profile: Profile::default(),
+            enabled_specs: Vec::new(),
+            expected_category: None,
+            vision: VisionChecks::default(),
+            reject_advisories: Vec::new(),
+            sampling: Sampling::Protocol,
+            fetch_budget_ms: 1,
+            max_dataset_bytes: 1,
+            max_asset_bytes: 1,
+        },
+        roster_block: 0,
+        roster_hash: String::new(),
+        validator: None,
+        seed: String::new(),
+        invalid: Vec::new(),
+        miners: vec![PlannedMiner {
+            hotkey: miner(),
+            commitment: None,
+        }],
+        index: Digest::of(b""),
+        miners_deadline: 0,
+        clips_deadline: 0,
+    }
+}
+
+fn two_rows(failures: Vec<Reason>) -> ClipPlan {
+    let clip = |row: u32| PlannedClip {
+        row,
+        position: row,
+        clip_id: format!("c{row}"),
+    };
+    ClipPlan {
+        miners: vec![MinerOutcome::Judged {
+            spec_id: "video_v1".to_owned(),
+            category: None,
+            kept: vec![0, 1],
+            pruned_global: 0,
+            pruned_cross: 0,
+            failures,
+            sampled: vec![clip(0), clip(1)],
+        }],
+    }
+}
+
+fn good(row: u32) -> ClipReport {
+    ClipReport {
+        interval: IntervalId::new(850),
+        hotkey: miner(),
+        row,
+        verdict: ClipVerdict::default(),
+        caption: Vec::new(),
+        category: Vec::new(),
+        frame_names: Vec::new(),
+    }
+}
+
+#[test]
+fn a_miner_with_a_row_nobody_looked_at_is_not_decided() {
+    let (decisions, absent) = decide_round(&plan(), &two_rows(Vec::new()), &[good(0)], 0.0);
+    assert!(decisions.is_empty());
+    assert_eq!(absent, [miner()]);
+}
+
+#[test]
+fn with_all_rows_looked_at_it_is_accepted() {
+    let (decisions, absent) =
+        decide_round(&plan(), &two_rows(Vec::new()), &[good(0), good(1)], 0.0);
+    assert!(decisions[0].accepted && absent.is_empty());
+}
+
+#[test]
+fn what_already_speaks_against_it_rejects_it_all_the_same() {
+    let short = vec![Reason::ShortCaption {
+        clip_id: "c0".to_owned(),
+    }];
+    let (decisions, _) = decide_round(&plan(), &two_rows(short), &[good(0)], 0.0);
+    assert!(!decisions[0].accepted);
+}

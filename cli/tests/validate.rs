@@ -381,7 +381,12 @@ async fn without_store_or_chain_it_waits_visibly_decides_nothing_and_goes_on_whe
         })
         .await;
     let before = decisions(&workdir).len();
-    tokio::time::sleep(Duration::from_millis(BLOCK_MS * 60)).await;
+    let blocks = net.chain().head().number;
+    validator
+        .until("60 blocks that the validator does not see", |_| {
+            net.chain().head().number >= blocks + 60
+        })
+        .await;
     let during = decisions(&workdir).len();
     assert!(
         during <= before + 1,

@@ -334,7 +334,8 @@ fn root() -> PathBuf {
 fn workspace() -> Graph {
     let metadata = MetadataCommand::new()
         .manifest_path(root().join("Cargo.toml"))
-        .other_options(vec!["--offline".to_owned(), "--locked".to_owned()])
+        // Not offline: other platforms' crates may not have been fetched by the build.
+        .other_options(vec!["--locked".to_owned()])
         .exec()
         .expect("cargo metadata of this workspace");
     Graph::of(&metadata)

@@ -13,45 +13,21 @@ mod wallet;
 use crate::args::{Cli, Command};
 use anyhow::{Context, Result};
 use nexis_local::DirArchive;
-use nexis_protocol::profile::Profile;
-use nexis_runtime::{Exit, Settings, Sources, config, telemetry};
+use nexis_runtime::{Exit, Settings, Sources, config};
+use nexis_wiring::entry;
 
 /// Runs a command to its end.
 pub fn run(cli: Cli) -> Exit {
-    let settings = match settings(&cli) {
-        Ok(settings) => settings,
-        Err(refused) => {
-            eprintln!("{refused}");
-            return Exit::Config;
+    let sources = sources(&cli);
+    entry::process(&sources, |settings| async move {
+        match dispatch(cli.command, settings).await {
+            Ok(exit) => exit,
+            Err(fault) => {
+                eprintln!("{fault:#}");
+                exit_of(&fault)
+            }
         }
-    };
-    if let Err(refused) = telemetry::init(&settings.log) {
-        eprintln!("{refused}");
-        return Exit::Config;
-    }
-    for notice in &settings.notices {
-        tracing::warn!("{notice}");
-    }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(fault) => {
-            eprintln!("starting the async runtime: {fault}");
-            return Exit::TaskDied;
-        }
-    };
-    let exit = match runtime.block_on(dispatch(cli.command, settings)) {
-        Ok(exit) => exit,
-        Err(fault) => {
-            eprintln!("{fault:#}");
-            exit_of(&fault)
-        }
-    };
-    // Threads that measure a clip are not waited for.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    exit
+    })
 }
 
 fn exit_of(fault: &anyhow::Error) -> Exit {
@@ -62,11 +38,8 @@ fn exit_of(fault: &anyhow::Error) -> Exit {
     }
 }
 
-fn settings(cli: &Cli) -> Result<Settings, config::ConfigError> {
-    let mut sources = Sources::from_process().with_profile_fields(&Profile::FIELDS);
-    if let Some(file) = &cli.config {
-        sources = sources.with_file(file.clone());
-    }
+fn sources(cli: &Cli) -> Sources {
+    let mut sources = entry::sources(cli.config.clone());
     if cli.debug {
         sources = sources.with_flag("--debug", "NEXIS_LOG_LEVEL", Some("debug".to_owned()));
     }
@@ -87,7 +60,7 @@ fn settings(cli: &Cli) -> Result<Settings, config::ConfigError> {
     if let Command::Check(args) = &cli.command {
         sources = sources.with_flag("--profile", "NEXIS_PROFILE", args.profile.clone());
     }
-    Settings::load(&sources)
+    sources
 }
 
 async fn dispatch(command: Command, settings: Settings) -> Result<Exit> {
@@ -130,5 +103,6 @@ fn archive(settings: &Settings) -> Result<DirArchive> {
         "there is no archive in {}: set NEXIS_WORKDIR to the folder that `nexis validate` works in",
         settings.validator.workdir.display()
     );
-    DirArchive::open(&folder).with_context(|| format!("opening the archive {}", folder.display()))
+    DirArchive::open_shared(&folder)
+        .with_context(|| format!("opening the archive {}", folder.display()))
 }

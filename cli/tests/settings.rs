@@ -5,6 +5,7 @@ mod program;
 
 use nexis_localnet::MinerKind;
 use program::{Running, decisions, err, out, run, settings, subnet, with};
+use std::path::Path;
 use std::time::Duration;
 
 #[test]
@@ -46,12 +47,9 @@ fn several_wrong_settings_are_told_at_once_with_the_nearest_names_and_nothing_st
     assert!(!workdir.exists(), "a work folder was made");
 }
 
-#[test]
-fn settings_that_show_to_be_wrong_when_used_are_told_at_once_too() {
-    let home = tempfile::tempdir().unwrap();
-    let workdir = home.path().join("work");
-    let wallets = home.path().join("wallets");
-    let env = with(
+/// A validator whose wallet is not there, on a chain that nobody serves.
+fn lost_wallet(workdir: &Path, wallets: &Path) -> Vec<(String, String)> {
+    with(
         &Vec::new(),
         &[
             ("NEXIS_WORKDIR", workdir.to_str().unwrap()),
@@ -59,6 +57,18 @@ fn settings_that_show_to_be_wrong_when_used_are_told_at_once_too() {
             ("BT_WALLET_PATH", wallets.to_str().unwrap()),
             ("BT_WALLET_NAME", "mine"),
             ("BT_WALLET_HOTKEY", "first"),
+        ],
+    )
+}
+
+#[test]
+fn settings_that_show_to_be_wrong_when_used_are_told_at_once_too() {
+    let home = tempfile::tempdir().unwrap();
+    let workdir = home.path().join("work");
+    let wallets = home.path().join("wallets");
+    let env = with(
+        &lost_wallet(&workdir, &wallets),
+        &[
             ("NEXIS_REJECT_ADVISORIES", "clip_silent"),
             ("NEXIS_PROFILE_MINER_SAMPLE_RATE", "often"),
         ],
@@ -81,16 +91,7 @@ fn a_missing_wallet_is_refused_with_its_path_and_a_remedy() {
     let home = tempfile::tempdir().unwrap();
     let workdir = home.path().join("work");
     let wallets = home.path().join("wallets");
-    let env = with(
-        &Vec::new(),
-        &[
-            ("NEXIS_WORKDIR", workdir.to_str().unwrap()),
-            ("BT_NETWORK", "ws://127.0.0.1:9"),
-            ("BT_WALLET_PATH", wallets.to_str().unwrap()),
-            ("BT_WALLET_NAME", "mine"),
-            ("BT_WALLET_HOTKEY", "first"),
-        ],
-    );
+    let env = lost_wallet(&workdir, &wallets);
     let refused = run(home.path(), &env, &["validate"]);
     let text = err(&refused);
     assert_eq!(refused.status.code(), Some(78), "{text}");

@@ -4,7 +4,8 @@ mod narrate;
 mod wiring;
 
 use clap::{Parser, Subcommand};
-use nexis_runtime::{Exit, Sources};
+use nexis_runtime::Exit;
+use nexis_wiring::entry;
 use std::path::PathBuf;
 
 /// The scheduler of a fleet: opens rounds, decides, submits weights. Any number may run; one leads.
@@ -35,19 +36,11 @@ enum Topology {
 }
 
 fn main() -> Exit {
-    let cli = match Cli::try_parse() {
+    let cli: Cli = match entry::parse() {
         Ok(cli) => cli,
-        Err(refused) => {
-            let printed = refused.print().is_ok();
-            return if printed && refused.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Asked
-            };
-        }
+        Err(exit) => return exit,
     };
-    let sources = Sources::from_process();
-    nexis_wiring::fleet::process(sources, cli.config, |settings| async move {
+    entry::process(&entry::sources(cli.config), |settings| async move {
         match cli.command {
             None => wiring::run(settings).await,
             Some(Command::Topology(Topology::Apply)) => wiring::apply(settings).await,

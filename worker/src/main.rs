@@ -3,7 +3,8 @@
 mod wiring;
 
 use clap::Parser;
-use nexis_runtime::{Exit, Sources};
+use nexis_runtime::Exit;
+use nexis_wiring::entry;
 use std::path::PathBuf;
 
 /// A worker of a fleet: takes jobs from the broker, posts results to the board. Run as many as there is work for.
@@ -18,22 +19,11 @@ struct Cli {
 fn main() -> Exit {
     // A process that reads clips is this same program, told apart before anything else is looked at.
     if let Some(code) = nexis_worker::child_main() {
-        return if code == 0 {
-            Exit::Asked
-        } else {
-            Exit::TaskDied
-        };
+        return entry::child_exit(code);
     }
-    let cli = match Cli::try_parse() {
+    let cli: Cli = match entry::parse() {
         Ok(cli) => cli,
-        Err(refused) => {
-            let printed = refused.print().is_ok();
-            return if printed && refused.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Asked
-            };
-        }
+        Err(exit) => return exit,
     };
-    nexis_wiring::fleet::process(Sources::from_process(), cli.config, wiring::run)
+    entry::process(&entry::sources(cli.config), wiring::run)
 }

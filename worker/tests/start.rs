@@ -55,6 +55,14 @@ impl Worker {
         );
     }
 
+    /// It ends with the name of the setting to look at, and keeps the password to itself.
+    async fn is_refused(&mut self, setting: &str) {
+        self.ends_with(CONFIG).await;
+        let said = self.said();
+        assert!(said.contains(&format!("check {setting}")), "{said}");
+        assert!(!said.contains("wrong-password"), "{said}");
+    }
+
     fn terminate(&self) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("small")).expect("not 0");
         kill_process(pid, Signal::TERM).expect("it is there");
@@ -87,17 +95,7 @@ async fn what_is_wrong_ends_the_start_and_what_is_away_is_waited_for() {
 
     let wrong = rabbit.url().replace("guest:guest", "guest:wrong-password");
     let mut worker = start(&wrong, &redis.url());
-    worker.ends_with(CONFIG).await;
-    assert!(
-        worker.said().contains("check NEXIS_AMQP_URL"),
-        "{}",
-        worker.said()
-    );
-    assert!(
-        !worker.said().contains("wrong-password"),
-        "{}",
-        worker.said()
-    );
+    worker.is_refused("NEXIS_AMQP_URL").await;
 
     let netuid = nexis_protocol::Netuid::new(70);
     let topology = nexis_amqp::topology::Topology::new(netuid);
@@ -111,17 +109,7 @@ async fn what_is_wrong_ends_the_start_and_what_is_away_is_waited_for() {
         .url()
         .replace("redis://", "redis://somebody:wrong-password@");
     let mut worker = start(&rabbit.url(), &denied);
-    worker.ends_with(CONFIG).await;
-    assert!(
-        worker.said().contains("check NEXIS_REDIS_URL"),
-        "{}",
-        worker.said()
-    );
-    assert!(
-        !worker.said().contains("wrong-password"),
-        "{}",
-        worker.said()
-    );
+    worker.is_refused("NEXIS_REDIS_URL").await;
 
     redis.kill();
     let mut worker = start(&rabbit.url(), &redis.url());

@@ -27,5 +27,5 @@ mod write;
 
 pub use error::DatasetError;
 pub use limits::Limits;
-pub use read::read;
+pub use read::{REQUIRED, read};
 pub use write::{WriteError, write};

@@ -72,7 +72,8 @@ fn read_file(bytes: &[u8], limits: &Limits, profile: &Profile) -> Result<Rows, D
     Rows::try_from(reader.columns).map_err(DatasetError::Rows)
 }
 
-const REQUIRED: [&str; 17] = [
+/// The columns that a data set must have, in the order of the protocol (PROTOCOL §5).
+pub const REQUIRED: [&str; 17] = [
     "clip_id",
     "clip_uri",
     "clip_sha256",

@@ -5,6 +5,7 @@
 //! Never does: touch anything beyond loopback and its work folder.
 //! Start reading at [`Localnet::start`], then [`MinerKind`].
 
+mod accept;
 mod clips;
 mod keys;
 mod miner;

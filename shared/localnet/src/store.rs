@@ -1,5 +1,6 @@
 //! An S3 store on loopback with accounts that may read or write single buckets.
 
+use crate::accept;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use nexis_bucket::BucketAccess;
@@ -12,7 +13,7 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, RwLock};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// What an account may do in its bucket.
@@ -69,7 +70,9 @@ impl S3Server {
             .map_err(StoreStartError::Listen)?;
         let address = listener.local_addr().map_err(StoreStartError::Listen)?;
         let stop = CancellationToken::new();
-        tokio::spawn(serve(listener, service, stop.clone()));
+        tokio::spawn(accept::serve(listener, stop.clone(), move |stream| {
+            answer(stream, service.clone())
+        }));
         Ok(Self {
             address,
             accounts,
@@ -97,28 +100,10 @@ impl S3Server {
     }
 }
 
-async fn serve(listener: TcpListener, service: S3Service, stop: CancellationToken) {
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
-            // Out of file descriptors: let some connections end.
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            continue;
-        };
-        let (service, stop) = (service.clone(), stop.clone());
-        tokio::spawn(async move {
-            let server = Builder::new(TokioExecutor::new());
-            let serving = server.serve_connection(TokioIo::new(stream), service);
-            tokio::select! {
-                () = stop.cancelled() => {}
-                ended = serving => if let Err(error) = ended {
-                    tracing::debug!(error, "a connection to the store ended");
-                }
-            }
-        });
+async fn answer(stream: TcpStream, service: S3Service) {
+    let server = Builder::new(TokioExecutor::new());
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(error, "a connection to the store ended");
     }
 }
 

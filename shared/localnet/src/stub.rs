@@ -1,5 +1,6 @@
 //! A vision model that always answers the same way: an OpenAI-compatible server on loopback.
 
+use crate::accept;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -11,7 +12,7 @@ use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The caption that the stub calls wrong; every other one fits.
@@ -34,7 +35,10 @@ impl VisionStub {
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let calls = Arc::new(AtomicU64::new(0));
-        tokio::spawn(serve(listener, stop.clone(), calls.clone()));
+        let counted = calls.clone();
+        tokio::spawn(accept::serve(listener, stop.clone(), move |stream| {
+            converse(stream, counted.clone())
+        }));
         Ok(Self {
             address,
             calls,
@@ -53,33 +57,14 @@ impl VisionStub {
     }
 }
 
-async fn serve(listener: TcpListener, stop: CancellationToken, calls: Arc<AtomicU64>) {
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
-            // Out of file descriptors: let some connections end.
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            continue;
-        };
-        let (stop, calls) = (stop.clone(), calls.clone());
-        tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let calls = calls.clone();
-                async move { Ok::<_, Infallible>(answer(request, &calls).await) }
-            });
-            let server = hyper::server::conn::http1::Builder::new();
-            tokio::select! {
-                () = stop.cancelled() => {}
-                ended = server.serve_connection(TokioIo::new(stream), service) => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "a connection to the vision stub ended");
-                    }
-                }
-            }
-        });
+async fn converse(stream: TcpStream, calls: Arc<AtomicU64>) {
+    let service = service_fn(move |request| {
+        let calls = calls.clone();
+        async move { Ok::<_, Infallible>(answer(request, &calls).await) }
+    });
+    let server = hyper::server::conn::http1::Builder::new();
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "a connection to the vision stub ended");
     }
 }
 

@@ -10,12 +10,10 @@ use nexis_amqp::{AmqpOptions, AmqpQueue};
 use nexis_board::{RedisBoard, RedisOptions};
 use nexis_ports::{BoardError, QueueError};
 use nexis_protocol::Netuid;
-use nexis_protocol::profile::Profile;
 use nexis_runtime::health::Health;
 use nexis_runtime::lifecycle::{Failure, Spawner};
 use nexis_runtime::metrics::Metrics;
-use nexis_runtime::{Exit, Secret, Settings, Sources, telemetry};
-use std::path::PathBuf;
+use nexis_runtime::{Exit, Secret, Settings};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -48,46 +46,6 @@ impl FleetError {
             other => Err(Failure::with_exit(Exit::Config, other)),
         }
     }
-}
-
-/// Reads the settings, starts logs and async runtime, and runs a process of the fleet to its end.
-pub fn process<F: Future<Output = Exit>>(
-    sources: Sources,
-    config: Option<PathBuf>,
-    run: impl FnOnce(Settings) -> F,
-) -> Exit {
-    let mut sources = sources.with_profile_fields(&Profile::FIELDS);
-    if let Some(file) = config {
-        sources = sources.with_file(file);
-    }
-    let settings = match Settings::load(&sources) {
-        Ok(settings) => settings,
-        Err(refused) => {
-            eprintln!("{refused}");
-            return Exit::Config;
-        }
-    };
-    if let Err(refused) = telemetry::init(&settings.log) {
-        eprintln!("{refused}");
-        return Exit::Config;
-    }
-    for notice in &settings.notices {
-        tracing::warn!("{notice}");
-    }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(fault) => {
-            eprintln!("starting the async runtime: {fault}");
-            return Exit::TaskDied;
-        }
-    };
-    let exit = runtime.block_on(run(settings));
-    // Threads that measure a clip are not waited for.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    exit
 }
 
 /// Serves the health page when NEXIS_HEALTH_LISTEN says where; what it says is kept by the caller.

@@ -1,5 +1,7 @@
 //! Parquet files in which every declared number can be a lie.
 
+use nexis_dataset::REQUIRED;
+
 /// What a page's header says.
 #[derive(Clone, Copy)]
 pub struct Page {
@@ -44,25 +46,6 @@ impl Chunk {
 
 /// All required columns; those that are not given are the first one again. The type of every one is text.
 pub fn forge(columns: &[Chunk], rows: i64) -> Vec<u8> {
-    const NAMES: [&str; 17] = [
-        "clip_id",
-        "clip_uri",
-        "clip_sha256",
-        "first_frame_uri",
-        "first_frame_sha256",
-        "source_video_id",
-        "split_group_id",
-        "split",
-        "clip_start_sec",
-        "duration_sec",
-        "width",
-        "height",
-        "fps",
-        "num_frames",
-        "has_audio",
-        "caption",
-        "source_video_url",
-    ];
     let mut file = b"PAR1".to_vec();
     let mut places = Vec::new();
     for column in columns {
@@ -86,9 +69,9 @@ pub fn forge(columns: &[Chunk], rows: i64) -> Vec<u8> {
         places.push((begin, file.len() - begin, column));
     }
     let mut footer = Thrift::default();
-    footer.int(1, 1).list(2, 12, NAMES.len() + 1);
+    footer.int(1, 1).list(2, 12, REQUIRED.len() + 1);
     footer.open().text(4, "schema").int(5, 17).end();
-    for name in NAMES {
+    for name in REQUIRED {
         footer
             .open()
             .int(1, 6)
@@ -101,8 +84,8 @@ pub fn forge(columns: &[Chunk], rows: i64) -> Vec<u8> {
         .int(3, rows)
         .list(4, 12, 1)
         .open()
-        .list(1, 12, NAMES.len());
-    for (at, name) in NAMES.iter().enumerate() {
+        .list(1, 12, REQUIRED.len());
+    for (at, name) in REQUIRED.iter().enumerate() {
         let (begin, length, column) = places.get(at).unwrap_or(&places[0]);
         let (begin, length) = [*begin, *length]
             .map(|at| i64::try_from(at).unwrap())

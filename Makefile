@@ -1,5 +1,5 @@
 # Two commands; each does its own set-up on a fresh Debian 12 with a Rust toolchain.
-.PHONY: demo test ci docs-bless fleet
+.PHONY: demo test ci docs-bless fleet bench-fleet
 
 demo:        ## a whole subnet on this machine, judged by a real validator
 	@scripts/setup.sh build
@@ -20,3 +20,8 @@ docs-bless:  ## writes generated pages anew
 fleet:       ## the fleet under faults; NEXIS_FLEET_SCHEDULES and NEXIS_FLEET_SEED choose how many and which
 	@cargo build -q -p nexis-scheduler -p nexis-worker --bins
 	@cargo test -q -p nexis-e2e --test fleet -- --nocapture --test-threads 1
+
+bench-fleet: ## queue and board beside Celery and a bare loop; NEXIS_BENCH_JOBS, _PEER_JOBS, _ROUNDS choose how much
+	@scripts/setup.sh test
+	@test -x target/venv-celery/bin/celery || { python3 -m venv target/venv-celery && target/venv-celery/bin/pip install -q 'celery[redis]'; }
+	@cargo bench -q -p nexis-worker --no-default-features --bench fleet

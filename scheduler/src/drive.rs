@@ -11,12 +11,15 @@ use nexis_ports::{
 };
 use nexis_protocol::calendar::Calendar;
 use nexis_protocol::{BlockNumber, IntervalId, JobId, LeaderEpoch, Netuid};
-use nexis_wire::{ClipPlan, ClipReport, JobRules, MinerReport, RoundPlan, Wire, WireError};
+use nexis_wire::{
+    ClipPlan, ClipReport, JobRules, MinerReport, RoundPlan, TraceContext, Wire, WireError,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 /// The outside of a scheduler.
 #[derive(Clone)]
@@ -156,6 +159,19 @@ impl Scheduler {
         self.options.rules.netuid
     }
 
+    /// The root of an interval's trace: the same for every replica and after every restart.
+    fn trace(&self, interval: IntervalId) -> TraceContext {
+        let validator = self.ports.chain.own_hotkey();
+        TraceContext::of_interval(self.netuid(), validator.as_ref(), interval)
+    }
+
+    /// The interval's span. Errors carry it too, hence its level.
+    fn span(&self, interval: IntervalId) -> tracing::Span {
+        let trace = self.trace(interval);
+        tracing::error_span!("interval", interval.id = %interval, trace_id = trace.trace_id(),
+            span_id = trace.span_id())
+    }
+
     /// Runs until `stop`. Ends with an error only on something no retry mends.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), SchedulerError> {
         let mut lead = Lead::new(&self.options.name, self.options.lease);
@@ -245,12 +261,14 @@ impl Scheduler {
         memory.watches.retain(|interval, _| open.contains(interval));
         for interval in &open {
             let watch = memory.watches.entry(*interval).or_default();
-            moved |= self.drive(epoch, head, *interval, watch).await?;
+            let driving = self.drive(epoch, head, *interval, watch);
+            moved |= driving.instrument(self.span(*interval)).await?;
         }
         if open.len() < self.options.max_open_rounds
             && let Some(interval) = self.next_interval(head, &open, memory).await?
         {
-            open::open_round(self, epoch, interval, head).await?;
+            let opening = open::open_round(self, epoch, interval, head);
+            opening.instrument(self.span(interval)).await?;
             memory.lost.retain(|lost| *lost != interval);
             memory.newest = Some(memory.newest.flatten().max(Some(interval)));
             moved = true;
@@ -535,10 +553,14 @@ impl Scheduler {
         jobs: impl Iterator<Item = (JobId, Vec<u8>)>,
     ) -> Result<(), SchedulerError> {
         let messages: Vec<Message> = jobs
-            .map(|(id, body)| Message {
-                id: id.to_string(),
-                body,
-                trace: None,
+            .map(|(job, body)| {
+                let id = job.to_string();
+                let trace = self.trace(job.interval()).child(&id);
+                Message {
+                    trace: Some(trace.to_string()),
+                    id,
+                    body,
+                }
             })
             .collect();
         if !messages.is_empty() {

@@ -1,9 +1,12 @@
 //! `nexis-scheduler`: options, settings, run, exit code.
 
+mod command;
+mod meter;
 mod narrate;
 mod wiring;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use command::{Command, Topology};
 use nexis_runtime::Exit;
 use nexis_wiring::entry;
 use std::path::PathBuf;
@@ -20,21 +23,6 @@ struct Cli {
     command: Option<Command>,
 }
 
-#[derive(Subcommand)]
-enum Command {
-    /// The queues and exchanges of this subnet on the broker.
-    #[command(subcommand)]
-    Topology(Topology),
-}
-
-#[derive(Subcommand, Clone, Copy)]
-enum Topology {
-    /// Declare everything; may be repeated.
-    Apply,
-    /// Check that everything is there; changes nothing.
-    Verify,
-}
-
 fn main() -> Exit {
     let cli: Cli = match entry::parse() {
         Ok(cli) => cli,
@@ -45,6 +33,7 @@ fn main() -> Exit {
             None => wiring::run(settings).await,
             Some(Command::Topology(Topology::Apply)) => wiring::apply(settings).await,
             Some(Command::Topology(Topology::Verify)) => wiring::verify(settings).await,
+            Some(Command::Dead(what)) => wiring::dead(settings, what).await,
         }
     })
 }

@@ -1,11 +1,21 @@
-//! Events as log lines.
+//! Events as log lines and counts.
 
+use crate::meter::Meter;
+use nexis_runtime::metrics::Metrics;
 use nexis_scheduler::{Event, Observer};
 use std::sync::Arc;
 
-/// Tells everything that happens to the log.
-pub fn observer() -> Observer {
-    Arc::new(|event| match event {
+/// Tells everything that happens to the log, and counts it.
+pub fn observer(metrics: &Metrics) -> Observer {
+    let meter = Meter::new(metrics);
+    Arc::new(move |event| {
+        meter.count(event);
+        tell(event);
+    })
+}
+
+fn tell(event: &Event) {
+    match event {
         Event::Head { block } => tracing::debug!(%block, "new head"),
         Event::Opened { interval, miners } => {
             tracing::info!(interval.id = %interval, miners, "interval opened");
@@ -41,5 +51,5 @@ pub fn observer() -> Observer {
         Event::Leading => tracing::info!("this process leads"),
         Event::Following { holder } => tracing::info!(holder, "another process leads"),
         Event::Waiting { on } => tracing::debug!(on, "waiting"),
-    })
+    }
 }

@@ -1,12 +1,14 @@
 //! Settings to ports, and the tasks of the process: the only file that names an adapter.
 
+use crate::command::{Dead, Which, routes};
 use crate::narrate;
 use nexis_local::DirArchive;
-use nexis_runtime::lifecycle::Stop;
+use nexis_ports::{Queue, QueueError};
+use nexis_runtime::lifecycle::{Spawner, Stop};
 use nexis_runtime::{Exit, Lifecycle, Settings};
 use nexis_scheduler::{Scheduler, SchedulerPorts, settings};
 use nexis_wiring::WrongSetting;
-use nexis_wiring::fleet::{self, FleetError};
+use nexis_wiring::fleet::{self, Broker, FleetError, Vitals};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -17,21 +19,28 @@ pub async fn run(given: Settings) -> Exit {
     let Stop { soft, .. } = lifecycle.stop();
     let tasks = spawner.clone();
     spawner.essential("scheduler", async move {
-        let health = match fleet::health(&given, &tasks).await {
-            Ok(health) => health,
+        let vitals = match fleet::vitals(&given, &tasks).await {
+            Ok(vitals) => vitals,
             Err(fault) => return fault.ending(),
         };
-        let scheduler = match scheduler(&given, &soft).await {
-            Ok(scheduler) => scheduler,
+        let (scheduler, broker) = match scheduler(&given, &soft, &vitals, &tasks).await {
+            Ok(ready) => ready,
             Err(fault) => return fault.ending(),
         };
-        health.started();
-        Ok(scheduler.run(soft).await?)
+        vitals.health.started();
+        let worked = scheduler.run(soft).await;
+        fleet::goodbye(&broker).await;
+        Ok(worked?)
     });
     lifecycle.run().await
 }
 
-async fn scheduler(given: &Settings, stop: &CancellationToken) -> Result<Scheduler, FleetError> {
+async fn scheduler(
+    given: &Settings,
+    stop: &CancellationToken,
+    vitals: &Vitals,
+    tasks: &Spawner,
+) -> Result<(Scheduler, Broker), FleetError> {
     // What needs no network first: a wrong setting must not hide behind a broker that is away.
     let options = settings::options(given, own_name())?;
     let chain = settings::chain(given)?;
@@ -40,15 +49,20 @@ async fn scheduler(given: &Settings, stop: &CancellationToken) -> Result<Schedul
     let folder = given.validator.workdir.join("archive");
     let archive = DirArchive::open_shared(&folder)
         .map_err(|fault| WrongSetting::one(format!("NEXIS_WORKDIR: {fault}")))?;
+    let broker = fleet::queue(given, stop, vitals).await?;
+    let board = fleet::board(given, stop, vitals).await?;
+    fleet::watch(vitals, tasks, &broker, &board);
+    fleet::watch_depths(vitals, tasks, &broker);
     let ports = SchedulerPorts {
-        queue: Arc::new(fleet::queue(given, stop).await?),
-        board: Arc::new(fleet::board(given, stop).await?),
+        queue: Arc::new(broker.clone()),
+        board: Arc::new(board),
         chain: Arc::new(chain),
         archive: Arc::new(archive),
         bucket: Arc::new(bucket),
     };
     tracing::info!(name = options.name, "scheduler started");
-    Ok(Scheduler::new(ports, options, narrate::observer()))
+    let observer = narrate::observer(&vitals.metrics);
+    Ok((Scheduler::new(ports, options, observer), broker))
 }
 
 /// No two processes may campaign under one name: each would take the other's lease for its own.
@@ -65,13 +79,11 @@ fn own_name() -> String {
 /// Declares the topology.
 pub async fn apply(given: Settings) -> Exit {
     once(given, async |given, stop| {
-        let broker = fleet::broker(given, stop).await?;
-        broker
-            .apply()
-            .await
-            .map_err(|fault| FleetError::Refused(format!("declaring the topology: {fault}")))?;
-        broker.close().await;
-        Ok("the topology is declared")
+        let broker = fleet::broker(given, stop, &Vitals::unseen()).await?;
+        let applied = broker.apply().await;
+        fleet::goodbye(&broker).await;
+        applied.map_err(|fault| asked(&fault, "declaring the topology"))?;
+        Ok("the topology is declared".to_owned())
     })
     .await
 }
@@ -79,15 +91,74 @@ pub async fn apply(given: Settings) -> Exit {
 /// Checks the topology.
 pub async fn verify(given: Settings) -> Exit {
     once(given, async |given, stop| {
-        fleet::queue(given, stop).await?.close().await;
-        Ok("the topology is complete")
+        let broker = fleet::queue(given, stop, &Vitals::unseen()).await?;
+        fleet::goodbye(&broker).await;
+        Ok("the topology is complete".to_owned())
     })
     .await
 }
 
+/// Shows dead letters, publishes them again or throws them away.
+pub async fn dead(given: Settings, what: Dead) -> Exit {
+    once(given, async |given, stop| {
+        let broker = fleet::queue(given, stop, &Vitals::unseen()).await?;
+        let done = match what {
+            Dead::List(which) => list(&broker, which).await,
+            Dead::Replay(which) => replay(&broker, which).await,
+            Dead::Purge { queue } => {
+                let mut count = 0;
+                for route in routes(queue) {
+                    count += broker.purge(route).await.map_err(dead_fault)?;
+                }
+                Ok(format!("{count} dead letters thrown away"))
+            }
+        };
+        fleet::goodbye(&broker).await;
+        done
+    })
+    .await
+}
+
+async fn list(broker: &Broker, which: Which) -> Result<String, FleetError> {
+    let mut lines = Vec::new();
+    for route in routes(which.queue) {
+        let limit = usize::try_from(which.limit).unwrap_or(usize::MAX);
+        for (message, reason) in broker.dead(route, limit).await.map_err(dead_fault)? {
+            let id = if message.id.is_empty() {
+                "-"
+            } else {
+                message.id.as_str()
+            };
+            let (queue, size) = (route.name(), message.body.len());
+            lines.push(format!("{queue}\t{id}\t{size} bytes\t{reason}"));
+        }
+    }
+    if lines.is_empty() {
+        lines.push("no dead letters".to_owned());
+    }
+    Ok(lines.join("\n"))
+}
+
+async fn replay(broker: &Broker, which: Which) -> Result<String, FleetError> {
+    let mut count = 0;
+    for route in routes(which.queue) {
+        let limit = which.limit.into();
+        count += broker.replay(route, limit).await.map_err(dead_fault)?;
+    }
+    Ok(format!("{count} dead letters published again"))
+}
+
+fn dead_fault(fault: QueueError) -> FleetError {
+    asked(&fault, "looking after dead letters")
+}
+
+fn asked(fault: &QueueError, what: &str) -> FleetError {
+    FleetError::Refused(format!("{what}: {fault}"))
+}
+
 async fn once(
     given: Settings,
-    work: impl AsyncFnOnce(&Settings, &CancellationToken) -> Result<&'static str, FleetError>,
+    work: impl AsyncFnOnce(&Settings, &CancellationToken) -> Result<String, FleetError>,
 ) -> Exit {
     let never = CancellationToken::new();
     let worked = tokio::select! {

@@ -2,19 +2,22 @@
 //! dies anywhere in between only causes the job to be done again, and the board keeps the first result.
 
 use crate::measure::Prober;
+use crate::meter::{Ending, InHand, Meter, Reason};
 use crate::{clip_job, miner_job};
 use nexis_ports::{
     Board, Bucket, Delivery, FaultClass, Posted, Queue, QueueError, Route, Settlement,
 };
 use nexis_protocol::JobId;
+use nexis_runtime::metrics::{Counters, Label, Metrics};
 use nexis_vision::VisionClient;
-use nexis_wire::{ClipJob, MinerJob, Wire, WireError};
+use nexis_wire::{ClipJob, MinerJob, TraceContext, Wire, WireError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 /// The outside of a worker.
 #[derive(Clone)]
@@ -58,6 +61,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 pub struct Worker {
     ports: WorkerPorts,
     options: WorkerOptions,
+    meter: Meter,
 }
 
 /// How a job ended; the queue is told exactly that.
@@ -70,13 +74,36 @@ enum Outcome {
     /// The outside failed for longer than we wait.
     Retry(&'static str),
     /// Can never be done.
-    Poison(String),
+    Poison(Reason, String),
+}
+
+impl Outcome {
+    const fn ending(&self) -> Ending {
+        match self {
+            Self::Done => Ending::Done,
+            Self::Stale => Ending::Stale,
+            Self::Retry(_) => Ending::Retry,
+            Self::Poison(..) => Ending::Dead,
+        }
+    }
 }
 
 impl Worker {
     /// Makes a worker; nothing starts yet.
     pub fn new(ports: WorkerPorts, options: WorkerOptions) -> Self {
-        Self { ports, options }
+        Self {
+            ports,
+            options,
+            meter: Meter::new(&Metrics::new()),
+        }
+    }
+
+    /// Counts its jobs there.
+    pub fn metered(self, metrics: &Metrics) -> Self {
+        Self {
+            meter: Meter::new(metrics),
+            ..self
+        }
     }
 
     /// Works until `soft` is cancelled and what is in hand is finished, or `hard` is cancelled.
@@ -130,6 +157,8 @@ impl Worker {
             .consume(route, self.options.permits)
             .await?;
         let permits = Arc::new(Semaphore::new(usize::from(self.options.permits)));
+        let most = i64::from(self.options.permits);
+        self.meter.permits.set(route.into(), most);
         let mut tasks = JoinSet::new();
         let ended = loop {
             while let Some(joined) = tasks.try_join_next() {
@@ -151,16 +180,20 @@ impl Worker {
                 ports: self.ports.clone(),
                 deadline: self.options.job_deadline,
                 route,
+                in_hand: InHand::new(self.meter.clone(), route.into()),
+                dead: self.meter.dead.clone(),
             };
             let hard = hard.clone();
-            tasks.spawn(async move {
+            let span = span_of(&delivery);
+            let work = async move {
                 tokio::select! {
                     // Dropping the delivery hands it back.
                     () = hard.cancelled() => {}
                     () = job.deliver(delivery) => {}
                 }
                 drop(permit);
-            });
+            };
+            tasks.spawn(work.instrument(span));
         };
         if let Err(fault) = deliveries.stop().await {
             tracing::debug!(error = %fault, "stopping the consumer");
@@ -180,39 +213,56 @@ fn report_panic(joined: Result<(), tokio::task::JoinError>) {
     }
 }
 
+/// The job's span, in the trace of whoever published it. Errors carry it too, hence its level.
+fn span_of(delivery: &Delivery) -> tracing::Span {
+    let (id, attempt) = (&delivery.message.id, delivery.attempt);
+    let trace = delivery.message.trace.as_deref();
+    let Some(parent) = trace.and_then(TraceContext::parse) else {
+        return tracing::error_span!("job", job.id = %id, job.attempt = attempt);
+    };
+    let own = parent.child(&format!("attempt/{attempt}"));
+    tracing::error_span!("job", job.id = %id, job.attempt = attempt, trace_id = own.trace_id(),
+        span_id = own.span_id(), parent_span_id = parent.span_id())
+}
+
 struct JobRun {
     ports: WorkerPorts,
     deadline: Duration,
     route: Route,
+    in_hand: InHand,
+    dead: Counters<Reason>,
 }
 
 impl JobRun {
     async fn deliver(self, delivery: Delivery) {
         let started = Instant::now();
-        let id = delivery.message.id.clone();
-        let attempt = delivery.attempt;
         let outcome = match tokio::time::timeout(self.deadline, self.perform(&delivery)).await {
             Ok(outcome) => outcome,
             Err(_) => Outcome::Retry("the job took longer than its deadline"),
         };
-        let settlement = match &outcome {
+        let took = started.elapsed();
+        let ending = outcome.ending();
+        let settlement = match outcome {
             Outcome::Done | Outcome::Stale => Settlement::Ack,
             Outcome::Retry(why) => {
-                tracing::warn!(job.id = %id, job.attempt = attempt, why, "job handed back");
+                tracing::warn!(why, "job handed back");
                 Settlement::Retry
             }
-            Outcome::Poison(reason) => {
-                tracing::error!(job.id = %id, reason, "job can never be done: to the dead-letter queue");
-                Settlement::Dead {
-                    reason: reason.clone(),
-                }
+            Outcome::Poison(kind, reason) => {
+                tracing::error!(reason, "job can never be done: to the dead-letter queue");
+                self.dead.inc(kind);
+                Settlement::Dead { reason }
             }
         };
-        tracing::debug!(job.id = %id, job.attempt = attempt, job.outcome = ?outcome,
-            ms = started.elapsed().as_millis(), "job ended");
+        tracing::debug!(
+            job.outcome = ending.as_str(),
+            ms = took.as_millis(),
+            "job ended"
+        );
         if let Err(fault) = delivery.settle(settlement).await {
-            tracing::warn!(job.id = %id, error = %fault, "could not settle; the job will come again");
+            tracing::warn!(error = %fault, "could not settle; the job will come again");
         }
+        self.in_hand.ends(ending, took.as_secs_f64());
     }
 
     async fn perform(&self, delivery: &Delivery) -> Outcome {
@@ -261,11 +311,11 @@ impl JobRun {
             Ok(true) => None,
             Ok(false) => Some(Outcome::Stale),
             Err(fault) if fault.class() == FaultClass::Transient => {
-                tracing::warn!(job.id = %id, error = %fault, "cannot see whether the job is still wanted");
+                tracing::warn!(error = %fault, "cannot see whether the job is still wanted");
                 pause_before_retry().await;
                 Some(Outcome::Retry("the board is away"))
             }
-            Err(fault) => Some(Outcome::Poison(format!("board: {fault}"))),
+            Err(fault) => Some(Outcome::Poison(Reason::Board, format!("board: {fault}"))),
         }
     }
 
@@ -276,11 +326,11 @@ impl JobRun {
                 Ok(Posted::First) => return Outcome::Done,
                 Ok(Posted::Duplicate | Posted::Late | Posted::Unknown) => return Outcome::Stale,
                 Err(fault) if fault.class() == FaultClass::Transient => {
-                    tracing::warn!(job.id = %id, error = %fault, "could not post, trying again");
+                    tracing::warn!(error = %fault, "could not post, trying again");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                Err(fault) => return Outcome::Poison(format!("board: {fault}")),
+                Err(fault) => return Outcome::Poison(Reason::Board, format!("board: {fault}")),
             }
         }
         Outcome::Retry("the board is away")
@@ -293,7 +343,7 @@ async fn pause_before_retry() {
 }
 
 fn poison(fault: &WireError) -> Outcome {
-    Outcome::Poison(format!("{}: {fault}", fault.code()))
+    Outcome::Poison(fault.into(), format!("{}: {fault}", fault.code()))
 }
 
 /// A job that could not find out.

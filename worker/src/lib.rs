@@ -7,6 +7,7 @@
 pub mod clip_job;
 mod intake;
 pub mod measure;
+mod meter;
 pub mod miner_job;
 mod model_checks;
 

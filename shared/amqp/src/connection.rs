@@ -1,10 +1,11 @@
 //! The one connection of a process, made again when it broke.
 
+use crate::meter::Meter;
 use crate::topology::Topology;
-use lapin::options::ConfirmSelectOptions;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 use nexis_ports::QueueError;
+use nexis_runtime::metrics::Metrics;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -26,6 +27,8 @@ pub struct AmqpOptions {
     pub answer_within: Duration,
     /// Publishings that may wait for their confirm at a time.
     pub confirm_window: usize,
+    /// Where publishings are counted.
+    pub metrics: Metrics,
 }
 
 impl AmqpOptions {
@@ -38,29 +41,31 @@ impl AmqpOptions {
             answer_within: Duration::from_secs(30),
             // Above some hundreds the rate does not grow any more; each costs its body in memory.
             confirm_window: 1_000,
+            metrics: Metrics::new(),
         }
     }
 }
 
-/// The connection and the channels that calls share.
+/// The connection that all channels share.
 pub(crate) struct Link {
     pub(crate) options: AmqpOptions,
+    meter: Meter,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     connection: Option<Arc<Connection>>,
-    publishing: Option<Channel>,
     failures: u32,
     /// No attempt before this moment.
     not_before: Option<Instant>,
 }
 
 impl Link {
-    pub(crate) fn new(options: AmqpOptions) -> Self {
+    pub(crate) fn new(options: AmqpOptions, meter: Meter) -> Self {
         Self {
             options,
+            meter,
             state: Mutex::default(),
         }
     }
@@ -82,29 +87,15 @@ impl Link {
 
     /// A new channel on the connection that is up, or on a new one.
     pub(crate) async fn channel(&self) -> Result<Channel, QueueError> {
-        let mut state = self.state.lock().await;
-        self.channel_of(&mut state).await
-    }
-
-    /// The channel for publishing, in confirm mode.
-    pub(crate) async fn publishing(&self) -> Result<Channel, QueueError> {
-        let mut state = self.state.lock().await;
-        if let Some(channel) = &state.publishing
-            && channel.status().connected()
-        {
-            return Ok(channel.clone());
-        }
-        let channel = self.channel_of(&mut state).await?;
-        let confirms = channel.confirm_select(ConfirmSelectOptions::default());
-        self.within("asking for confirms", confirms).await?;
-        state.publishing = Some(channel.clone());
-        Ok(channel)
-    }
-
-    async fn channel_of(&self, state: &mut State) -> Result<Channel, QueueError> {
-        let connection = self.connection_of(state).await?;
+        let connection = self.connection().await?;
         self.within("opening a channel", connection.create_channel())
             .await
+    }
+
+    /// Closes a channel whose work is done; when that fails, the connection has gone and the channel with it.
+    pub(crate) async fn done_with(&self, channel: &Channel) {
+        let close = channel.close(200, "done".into());
+        self.within("closing a channel", close).await.ok();
     }
 
     async fn connection_of(&self, state: &mut State) -> Result<Arc<Connection>, QueueError> {
@@ -113,7 +104,6 @@ impl Link {
         {
             return Ok(Arc::clone(connection));
         }
-        state.publishing = None;
         state.connection = None;
         if let Some(moment) = state.not_before {
             tokio::time::sleep_until(moment).await;
@@ -123,6 +113,7 @@ impl Link {
         match self.within("connecting to the broker", connect).await {
             Ok(connection) => {
                 let connection = Arc::new(connection);
+                self.meter.connections.inc();
                 state.failures = 0;
                 state.not_before = None;
                 state.connection = Some(Arc::clone(&connection));
@@ -146,7 +137,6 @@ impl Link {
     /// Closes the connection; the broker takes back what is unsettled.
     pub(crate) async fn close(&self) {
         let mut state = self.state.lock().await;
-        state.publishing = None;
         if let Some(connection) = state.connection.take() {
             connection.close(200, "stopping".into()).await.ok();
         }

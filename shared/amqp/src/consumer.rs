@@ -1,12 +1,11 @@
+use crate::acks::{Acks, BACK};
 use crate::connection::{Link, queue_error};
-use crate::queue::{REASON, TRACE, confirmed, send};
+use crate::publishing::{Publisher, REASON, TRACE};
 use async_trait::async_trait;
 use futures::StreamExt;
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
-};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Acker, BasicProperties, Channel};
+use lapin::{BasicProperties, Channel};
 use nexis_ports::{Acknowledge, Deliveries, Delivery, Message, QueueError, Route, Settlement};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,20 +18,30 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// A consumer on a channel of its own.
 pub(crate) struct Consumer {
     link: Arc<Link>,
+    publisher: Publisher,
     route: Route,
     prefetch: u16,
-    stream: Option<(Channel, lapin::Consumer)>,
+    stream: Option<Stream>,
     stopped: bool,
+}
+
+/// A subscription, with the channel it came over.
+struct Stream {
+    channel: Channel,
+    deliveries: lapin::Consumer,
+    acks: Arc<Acks>,
 }
 
 impl Consumer {
     pub(crate) async fn start(
         link: Arc<Link>,
+        publisher: Publisher,
         route: Route,
         prefetch: u16,
     ) -> Result<Self, QueueError> {
         let mut consumer = Self {
             link,
+            publisher,
             route,
             prefetch,
             stream: None,
@@ -51,8 +60,13 @@ impl Consumer {
         let queue = link.options.topology.queue(self.route).into();
         let options = BasicConsumeOptions::default();
         let consume = channel.basic_consume(queue, "".into(), options, FieldTable::default());
-        let stream = link.within("starting to consume", consume).await?;
-        self.stream = Some((channel, stream));
+        let deliveries = link.within("starting to consume", consume).await?;
+        let acks = Arc::new(Acks::new(Arc::clone(link), channel.clone()));
+        self.stream = Some(Stream {
+            channel,
+            deliveries,
+            acks,
+        });
         Ok(())
     }
 }
@@ -64,7 +78,7 @@ impl Deliveries for Consumer {
             if self.stopped {
                 return Err(QueueError::Closed);
             }
-            let Some((_, stream)) = &mut self.stream else {
+            let Some(stream) = &mut self.stream else {
                 match self.subscribe().await {
                     Ok(()) => continue,
                     Err(QueueError::Unavailable(error)) => {
@@ -75,15 +89,16 @@ impl Deliveries for Consumer {
                     Err(error) => return Err(error),
                 }
             };
-            match stream.next().await {
+            match stream.deliveries.next().await {
                 Some(Ok(delivery)) => {
                     let attempt = attempt_of(&delivery.properties, delivery.redelivered);
                     let message = message_of(&delivery.properties, delivery.data);
+                    stream.acks.taken(delivery.delivery_tag);
                     let ticket = Ticket {
-                        link: Arc::clone(&self.link),
+                        publisher: self.publisher.clone(),
                         route: self.route,
                         message: message.clone(),
-                        acker: Some(delivery.acker),
+                        held: Some((Arc::clone(&stream.acks), delivery.delivery_tag)),
                     };
                     return Ok(Delivery::new(message, attempt, Box::new(ticket)));
                 }
@@ -102,20 +117,20 @@ impl Deliveries for Consumer {
             return Ok(());
         }
         self.stopped = true;
-        let Some((channel, stream)) = &mut self.stream else {
+        let Some(stream) = &mut self.stream else {
             return Ok(());
         };
-        let cancel = channel.basic_cancel(stream.tag(), BasicCancelOptions::default());
+        let Stream {
+            channel,
+            deliveries,
+            ..
+        } = stream;
+        let cancel = channel.basic_cancel(deliveries.tag(), BasicCancelOptions::default());
         self.link.within("stopping to consume", cancel).await?;
         // Prefetched and not handed out: back to the queue now, not when the channel goes.
-        while let Some(Some(Ok(delivery))) = futures::FutureExt::now_or_never(stream.next()) {
-            let back = BasicNackOptions {
-                multiple: false,
-                requeue: true,
-            };
-            self.link
-                .within("handing back", delivery.acker.nack(back))
-                .await?;
+        while let Some(Some(Ok(delivery))) = futures::FutureExt::now_or_never(deliveries.next()) {
+            let back = channel.basic_nack(delivery.delivery_tag, BACK);
+            self.link.within("handing back", back).await?;
         }
         Ok(())
     }
@@ -124,7 +139,7 @@ impl Deliveries for Consumer {
 impl Drop for Consumer {
     fn drop(&mut self) {
         // Closing the channel is what returns its unsettled messages.
-        if let Some((channel, _)) = self.stream.take()
+        if let Some(Stream { channel, .. }) = self.stream.take()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             runtime.spawn(async move { channel.close(200, "done".into()).await.ok() });
@@ -134,52 +149,27 @@ impl Drop for Consumer {
 
 /// The right to settle one delivery.
 struct Ticket {
-    link: Arc<Link>,
+    publisher: Publisher,
     route: Route,
     message: Message,
-    acker: Option<Acker>,
-}
-
-impl Ticket {
-    async fn told(
-        &self,
-        call: impl Future<Output = lapin::Result<bool>>,
-    ) -> Result<(), QueueError> {
-        // `false`: the channel went, and the broker has taken the message back.
-        if self.link.within("settling a delivery", call).await? {
-            Ok(())
-        } else {
-            Err(QueueError::Closed)
-        }
-    }
-
-    async fn bury(&self, reason: &str) -> Result<(), QueueError> {
-        let channel = self.link.publishing().await?;
-        let exchange = self.link.options.topology.dead_exchange();
-        let send = send(&channel, &exchange, self.route, &self.message, Some(reason));
-        let confirm = self.link.within("publishing a dead letter", send).await?;
-        confirmed(&self.link, self.route, confirm).await
-    }
+    held: Option<(Arc<Acks>, u64)>,
 }
 
 #[async_trait]
 impl Acknowledge for Ticket {
     async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), QueueError> {
-        let acker = self.acker.take().ok_or(QueueError::Closed)?;
-        let back = BasicNackOptions {
-            multiple: false,
-            requeue: true,
-        };
+        let (acks, tag) = self.held.take().ok_or(QueueError::Closed)?;
         match settlement {
-            Settlement::Ack => self.told(acker.ack(BasicAckOptions::default())).await,
-            Settlement::Retry | Settlement::HandBack => self.told(acker.nack(back)).await,
+            Settlement::Ack => acks.ack(tag).await,
+            Settlement::Retry | Settlement::HandBack => acks.back(tag).await,
             Settlement::Dead { reason } => {
                 // First there, then gone from here: between the two it may be in both, never in neither.
-                if let Err(error) = self.bury(&reason).await {
-                    self.told(acker.nack(back)).await.ok();
+                let buried = self.publisher.dead(self.route, &self.message, &reason);
+                if let Err(error) = buried.await {
+                    acks.back(tag).await.ok();
                     return Err(error);
                 }
-                self.told(acker.ack(BasicAckOptions::default())).await
+                acks.ack(tag).await
             }
         }
     }
@@ -187,14 +177,8 @@ impl Acknowledge for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Some(acker) = self.acker.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            let back = BasicNackOptions {
-                multiple: false,
-                requeue: true,
-            };
-            runtime.spawn(async move { acker.nack(back).await.ok() });
+        if let Some((acks, tag)) = self.held.take() {
+            acks.back_later(tag);
         }
     }
 }

@@ -3,12 +3,16 @@
 //! Owns: names and arguments of exchanges and queues, confirms, acknowledgement, reconnection.
 //! Never does: read a message's body. Start reading at [`topology`], then [`AmqpQueue`].
 //!
-//! One connection per process; a channel for publishing, one for topology and looking, and one per
+//! One connection per process; a few channels for publishing, one per look at the topology, and one per
 //! consumer. A connection that broke is replaced at the next call, waiting longer each time; a consumer
 //! waits for it inside [`Deliveries::next`](nexis_ports::Deliveries::next) and goes on.
 
+mod acks;
 mod connection;
 mod consumer;
+mod dead;
+mod meter;
+mod publishing;
 mod queue;
 pub mod topology;
 

@@ -1,13 +1,15 @@
+use crate::clips::{Clip, Waiting, posted};
 use crate::keys::{Keys, RoundKeys};
 use crate::link::{Ask, Links, board_error};
-use crate::options::RedisOptions;
+use crate::meter::{Call, Meter};
+use crate::options::{Address, RedisOptions};
 use crate::script::Scripts;
 use async_trait::async_trait;
 use futures::StreamExt;
 use nexis_ports::{Board, BoardError, Leadership, Posted, Stage, Tally, Write};
 use nexis_protocol::{Hotkey, IntervalId, JobId, LeaderEpoch};
 use redis::aio::PubSub;
-use redis::{Client, Cmd, Script};
+use redis::{Cmd, Script};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -28,10 +30,12 @@ pub struct RedisBoard {
 
 pub(crate) struct Inner {
     pub(crate) links: Links,
-    client: Client,
     pub(crate) keys: Keys,
-    scripts: Scripts,
-    retention_ms: u64,
+    pub(crate) scripts: Scripts,
+    pub(crate) meter: Meter,
+    /// Verdicts and questions that wait for the next call.
+    pub(crate) waiting: Waiting,
+    pub(crate) retention_ms: u64,
     fact_retention_ms: u64,
     answer_within: Duration,
     /// The epoch that this process has stamped on every listed interval.
@@ -98,30 +102,43 @@ fn set_bit(bits: &mut Vec<u8>, row: u32) {
 impl RedisBoard {
     /// Connects, and checks that the server answers and lets us in.
     pub async fn connect(options: RedisOptions) -> Result<Self, BoardError> {
-        let client = Client::open(options.url.as_str()).map_err(|error| {
-            // The address may hold a password: say what is wrong with it, not what it is.
-            BoardError::Refused(format!("the address of Redis is not one: {error}"))
-        })?;
-        let links = Links::new(client.clone(), options.connections, options.answer_within)?;
-        links.ask::<String>(&Ask::One(redis::cmd("PING"))).await?;
+        let address = Address::parse(&options.url)?;
+        let meter = Meter::new(&options.metrics);
+        let (size, answer) = (options.connections, options.answer_within);
+        let links = Links::new(address, size, answer, meter.clone()).await?;
         let inner = Inner {
             links,
-            client,
             keys: Keys::new(options.netuid),
             scripts: Scripts::new(),
+            meter,
+            waiting: Waiting::new(),
             retention_ms: millis(options.retention),
             fact_retention_ms: millis(options.fact_retention),
             answer_within: options.answer_within,
             stamped: AtomicU64::new(0),
             hints: Mutex::new(None),
         };
-        Ok(Self {
+        let board = Self {
             inner: Arc::new(inner),
-        })
+        };
+        board.look().await?;
+        Ok(board)
+    }
+
+    /// Whether the board answers.
+    pub async fn look(&self) -> Result<(), BoardError> {
+        // The lease, because that a cluster answers one node's PING says nothing about the slot it lies in.
+        let lease = self.inner.keys.lease();
+        let links = &self.inner.links;
+        links
+            .ask::<Option<String>>(Call::Read, &Ask::One(Cmd::get(&lease)))
+            .await
+            .map(|_| ())
     }
 
     async fn script<T: redis::FromRedisValue>(
         &self,
+        call: Call,
         script: &Script,
         keys: &[String],
         arguments: &[&[u8]],
@@ -133,7 +150,7 @@ impl RedisBoard {
         for argument in arguments {
             invocation.arg(*argument);
         }
-        self.inner.links.ask(&Ask::Script(invocation)).await
+        self.inner.links.ask(call, &Ask::Script(invocation)).await
     }
 
     /// Checks, in the slot that knows, that the epoch leads.
@@ -146,6 +163,7 @@ impl RedisBoard {
         let inner = &self.inner;
         let answer = self
             .script(
+                Call::Lead,
                 &inner.scripts.enter,
                 &[inner.keys.epoch(), inner.keys.rounds()],
                 &[
@@ -163,7 +181,7 @@ impl RedisBoard {
         let listed: Vec<String> = self
             .inner
             .links
-            .ask(&Ask::One(Cmd::zrange(key, 0, -1)))
+            .ask(Call::Read, &Ask::One(Cmd::zrange(key, 0, -1)))
             .await?;
         listed.iter().map(|text| read(text)).collect()
     }
@@ -179,7 +197,7 @@ impl RedisBoard {
             let arguments = [epoch.to_string(), retention];
             let arguments = arguments.each_ref().map(String::as_bytes);
             let _: i64 = self
-                .script(&self.inner.scripts.stamp, &keys, &arguments)
+                .script(Call::Lead, &self.inner.scripts.stamp, &keys, &arguments)
                 .await?;
         }
         self.inner.stamped.store(epoch.get(), Ordering::Release);
@@ -191,14 +209,18 @@ impl RedisBoard {
         let stage: Option<u8> = self
             .inner
             .links
-            .ask(&Ask::One(Cmd::hget(key, "stage")))
+            .ask(Call::Read, &Ask::One(Cmd::hget(key, "stage")))
             .await?;
         Ok(stage.filter(|stage| *stage != RETIRED))
     }
 
     pub(crate) async fn clip_miners(&self, keys: &RoundKeys) -> Result<Vec<Hotkey>, BoardError> {
         let key = &keys.clip_miners();
-        let miners: Vec<String> = self.inner.links.ask(&Ask::One(Cmd::smembers(key))).await?;
+        let miners: Vec<String> = self
+            .inner
+            .links
+            .ask(Call::Read, &Ask::One(Cmd::smembers(key)))
+            .await?;
         let mut miners: Vec<Hotkey> = miners
             .iter()
             .map(|text| read(text))
@@ -209,24 +231,28 @@ impl RedisBoard {
 
     pub(crate) async fn hash(&self, key: String) -> Result<Vec<(String, Vec<u8>)>, BoardError> {
         let key = &key;
-        self.inner.links.ask(&Ask::One(Cmd::hgetall(key))).await
+        self.inner
+            .links
+            .ask(Call::Read, &Ask::One(Cmd::hgetall(key)))
+            .await
     }
 
     pub(crate) async fn bits(&self, key: String) -> Result<Vec<u8>, BoardError> {
         let key = &key;
-        let bits: Option<Vec<u8>> = self.inner.links.ask(&Ask::One(Cmd::get(key))).await?;
+        let bits: Option<Vec<u8>> = self
+            .inner
+            .links
+            .ask(Call::Read, &Ask::One(Cmd::get(key)))
+            .await?;
         Ok(bits.unwrap_or_default())
     }
 
     async fn wait_for_hint(&self) -> Result<(), BoardError> {
         let mut hints = self.inner.hints.lock().await;
         if hints.is_none() {
-            let open = async {
-                let mut subscription = self.inner.client.get_async_pubsub().await?;
-                subscription.subscribe(self.inner.keys.channel()).await?;
-                Ok::<_, redis::RedisError>(subscription)
-            };
-            let subscription = open.await.map_err(|error| board_error(&error))?;
+            let channel = self.inner.keys.channel();
+            let subscription = self.inner.links.subscribe(&channel).await;
+            let subscription = subscription.map_err(|error| board_error(&error))?;
             // What happened before we listened was not heard: let the caller look.
             *hints = Some(subscription);
             return Ok(());
@@ -254,6 +280,7 @@ impl Board for RedisBoard {
         let ttl = millis(ttl).to_string();
         let (leads, text): (i64, String) = self
             .script(
+                Call::Lease,
                 &inner.scripts.campaign,
                 &keys,
                 &[who.as_bytes(), ttl.as_bytes()],
@@ -273,7 +300,7 @@ impl Board for RedisBoard {
         let arguments = [epoch.to_string(), inner.keys.channel()];
         let arguments = arguments.each_ref().map(String::as_bytes);
         let _: i64 = self
-            .script(&inner.scripts.resign, &keys, &arguments)
+            .script(Call::Lease, &inner.scripts.resign, &keys, &arguments)
             .await?;
         Ok(())
     }
@@ -312,6 +339,7 @@ impl Board for RedisBoard {
         arguments.extend(hotkeys.iter().map(|hotkey| hotkey.as_bytes()));
         let answer = self
             .script(
+                Call::Lead,
                 &inner.scripts.open,
                 &[keys.meta(), keys.miners_wanted()],
                 &arguments,
@@ -371,7 +399,7 @@ impl Board for RedisBoard {
             arguments.extend([hotkey.as_str().as_bytes(), bits.as_slice()]);
         }
         let answer = self
-            .script(&inner.scripts.advance, &keys, &arguments)
+            .script(Call::Lead, &inner.scripts.advance, &keys, &arguments)
             .await?;
         match verdict(epoch, answer)? {
             Verdict::Applied => Ok(Write::Applied),
@@ -410,7 +438,7 @@ impl Board for RedisBoard {
         ];
         let arguments = arguments.each_ref().map(String::as_bytes);
         let answer = self
-            .script(&inner.scripts.retire, &keys, &arguments)
+            .script(Call::Lead, &inner.scripts.retire, &keys, &arguments)
             .await?;
         let write = match verdict(epoch, answer)? {
             Verdict::Applied => Write::Applied,
@@ -419,7 +447,9 @@ impl Board for RedisBoard {
         let keys = [inner.keys.epoch(), inner.keys.rounds()];
         let arguments = [epoch.to_string(), interval.to_string()];
         let arguments = arguments.each_ref().map(String::as_bytes);
-        let answer = self.script(&inner.scripts.leave, &keys, &arguments).await?;
+        let answer = self
+            .script(Call::Lead, &inner.scripts.leave, &keys, &arguments)
+            .await?;
         verdict(epoch, answer)?;
         Ok(write)
     }
@@ -447,7 +477,7 @@ impl Board for RedisBoard {
         ) = self
             .inner
             .links
-            .ask(&Ask::One(Cmd::hmget(key, fields)))
+            .ask(Call::Read, &Ask::One(Cmd::hmget(key, fields)))
             .await?;
         let [want0, done0, want1, done1] = [a, b, c, d];
         let tally = |stage, expected: Option<u64>, done: Option<u64>| {
@@ -474,69 +504,49 @@ impl Board for RedisBoard {
     ) -> Result<Option<Vec<u8>>, BoardError> {
         let key = &self.inner.keys.round(interval).meta();
         let field = &format!("plan{}", number(stage));
-        self.inner.links.ask(&Ask::One(Cmd::hget(key, field))).await
+        self.inner
+            .links
+            .ask(Call::Read, &Ask::One(Cmd::hget(key, field)))
+            .await
     }
 
     async fn post(&self, job: &JobId, result: Vec<u8>) -> Result<Posted, BoardError> {
+        if let Some(clip) = Clip::of(job) {
+            return self.post_clip(clip, result).await;
+        }
         let inner = &self.inner;
         let names = inner.keys.round(job.interval());
+        let keys = [
+            names.meta(),
+            names.miners_wanted(),
+            names.miners_got(),
+            names.miners_late(),
+        ];
         let (retention, channel) = (inner.retention_ms.to_string(), inner.keys.channel());
-        let (retention, channel) = (retention.as_bytes(), channel.as_bytes());
-        let code: i64 = match job {
-            JobId::Miner { hotkey, .. } => {
-                let keys = [
-                    names.meta(),
-                    names.miners_wanted(),
-                    names.miners_got(),
-                    names.miners_late(),
-                ];
-                let arguments = [hotkey.as_str().as_bytes(), &result, retention, channel];
-                self.script(&inner.scripts.post_miner, &keys, &arguments)
-                    .await?
-            }
-            JobId::Clip { hotkey, row, .. } => {
-                let keys = [
-                    names.meta(),
-                    names.clips_wanted(hotkey),
-                    names.clips_have(hotkey),
-                    names.clips_got(hotkey),
-                    names.clips_late(),
-                ];
-                let (row, late) = (row.to_string(), format!("{hotkey}/{row}"));
-                let arguments = [row.as_bytes(), &result, retention, channel, late.as_bytes()];
-                self.script(&inner.scripts.post_clip, &keys, &arguments)
-                    .await?
-            }
-        };
-        match code {
-            0 => Ok(Posted::First),
-            1 => Ok(Posted::Duplicate),
-            2 => Ok(Posted::Late),
-            3 => Ok(Posted::Unknown),
-            other => Err(BoardError::Corrupt(format!("posting answered {other}"))),
-        }
+        let arguments = [
+            job.hotkey().as_str().as_bytes(),
+            &result,
+            retention.as_bytes(),
+            channel.as_bytes(),
+        ];
+        let script = &inner.scripts.post_miner;
+        posted(self.script(Call::Post, script, &keys, &arguments).await?)
     }
 
     async fn wanted(&self, job: &JobId) -> Result<bool, BoardError> {
+        if let Some(clip) = Clip::of(job) {
+            return self.wanted_clip(clip).await;
+        }
         let names = self.inner.keys.round(job.interval());
+        let hotkey = job.hotkey().as_str();
         let mut ask = redis::pipe();
-        ask.atomic().hget(names.meta(), "stage");
-        let own = match job {
-            JobId::Miner { hotkey, .. } => {
-                ask.sismember(names.miners_wanted(), hotkey.as_str());
-                ask.hexists(names.miners_got(), hotkey.as_str());
-                Stage::Miners
-            }
-            JobId::Clip { hotkey, row, .. } => {
-                let row = *row as usize;
-                ask.getbit(names.clips_wanted(hotkey), row);
-                ask.getbit(names.clips_have(hotkey), row);
-                Stage::Clips
-            }
-        };
+        ask.atomic()
+            .hget(names.meta(), "stage")
+            .sismember(names.miners_wanted(), hotkey)
+            .hexists(names.miners_got(), hotkey);
         let (stage, expected, there): (Option<u8>, bool, bool) =
-            self.inner.links.ask(&Ask::Many(ask)).await?;
-        Ok(stage == Some(number(own)) && expected && !there)
+            self.inner.links.ask(Call::Wanted, &Ask::Many(ask)).await?;
+        Ok(stage == Some(number(Stage::Miners)) && expected && !there)
     }
 
     async fn missing(&self, interval: IntervalId, stage: Stage) -> Result<Vec<JobId>, BoardError> {
@@ -557,7 +567,10 @@ impl Board for RedisBoard {
 
     async fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, BoardError> {
         let key = &self.inner.keys.fact(name);
-        self.inner.links.ask(&Ask::One(Cmd::get(key))).await
+        self.inner
+            .links
+            .ask(Call::Read, &Ask::One(Cmd::get(key)))
+            .await
     }
 
     async fn set_fact(
@@ -577,7 +590,7 @@ impl Board for RedisBoard {
             channel.as_bytes(),
         ];
         let answer = self
-            .script(&inner.scripts.set_fact, &keys, &arguments)
+            .script(Call::Lead, &inner.scripts.set_fact, &keys, &arguments)
             .await?;
         verdict(epoch, answer).map(|_| ())
     }

@@ -7,7 +7,8 @@
 //!
 //! Everything of one interval lies under one hash tag, `{nexis:NETUID:i:INTERVAL}`, and everything of the
 //! subnet's leadership (lease, epoch, list of rounds, facts) under another, `{nexis:NETUID}`, so each
-//! script works on one slot of a Redis Cluster. Sampled rows are bitmaps per miner, results one hash
+//! script works on one slot of a Redis Cluster. An address that turns out to be a node of a cluster is enough to
+//! find the others. Sampled rows are bitmaps per miner, results one hash
 //! per miner with the row as field: no id is written out per row.
 //!
 //! # Why a paused leader changes nothing
@@ -24,8 +25,10 @@
 //! gives out larger ones than before, and a leader from before is fenced rather than obeyed.
 
 mod board;
+mod clips;
 mod keys;
 mod link;
+mod meter;
 mod options;
 mod reading;
 mod script;

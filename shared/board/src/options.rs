@@ -1,10 +1,13 @@
+use nexis_ports::BoardError;
 use nexis_protocol::Netuid;
+use nexis_runtime::metrics::Metrics;
+use redis::Client;
 use std::time::Duration;
 
 /// Settings of a board.
 #[derive(Clone)]
 pub struct RedisOptions {
-    /// `redis://[user:password@]host:port[/database]`.
+    /// `redis://[user:password@]host:port[/database]`; of a cluster one of its nodes, or several separated by commas.
     pub url: String,
     /// The subnet; part of every key, so that several subnets share a server.
     pub netuid: Netuid,
@@ -16,6 +19,8 @@ pub struct RedisOptions {
     pub connections: usize,
     /// Time for an answer.
     pub answer_within: Duration,
+    /// Where calls are counted.
+    pub metrics: Metrics,
 }
 
 impl RedisOptions {
@@ -30,6 +35,44 @@ impl RedisOptions {
             connections: 16,
             // Reading a full interval's results takes under a second; more is a server in trouble.
             answer_within: Duration::from_secs(10),
+            metrics: Metrics::new(),
         }
+    }
+}
+
+/// Where the board is.
+pub(crate) struct Address {
+    first: Client,
+    others: Vec<Client>,
+}
+
+impl Address {
+    /// One address, or those of several nodes of a cluster separated by commas.
+    pub(crate) fn parse(text: &str) -> Result<Self, BoardError> {
+        let mut servers = Vec::new();
+        for one in text.split(',').map(str::trim) {
+            servers.push(Client::open(one).map_err(|error| {
+                // The address may hold a password: say what is wrong with it, not what it is.
+                BoardError::Refused(format!("the address of Redis is not one: {error}"))
+            })?);
+        }
+        let first = servers.remove(0);
+        Ok(Self {
+            first,
+            others: servers,
+        })
+    }
+
+    /// Several addresses can only be those of a cluster.
+    pub(crate) fn is_cluster(&self) -> bool {
+        !self.others.is_empty()
+    }
+
+    pub(crate) fn first(&self) -> &Client {
+        &self.first
+    }
+
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Client> {
+        std::iter::once(&self.first).chain(&self.others)
     }
 }

@@ -3,6 +3,7 @@
 use crate::board::RedisBoard;
 use crate::board::read;
 use crate::link::Ask;
+use crate::meter::Call;
 use nexis_ports::{BoardError, Stage};
 use nexis_protocol::{IntervalId, JobId};
 
@@ -22,7 +23,7 @@ impl RedisBoard {
                     .smembers(names.miners_wanted())
                     .hkeys(names.miners_got());
                 let (wanted, got): (Vec<String>, std::collections::HashSet<String>) =
-                    self.inner.links.ask(&Ask::Many(ask)).await?;
+                    self.inner.links.ask(Call::Read, &Ask::Many(ask)).await?;
                 for hotkey in wanted.iter().filter(|hotkey| !got.contains(*hotkey)) {
                     missing.push(JobId::Miner {
                         interval,

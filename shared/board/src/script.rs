@@ -22,5 +22,16 @@ macro_rules! scripts {
 }
 
 scripts!(
-    campaign, resign, enter, leave, set_fact, stamp, open, advance, retire, post_miner, post_clip,
+    campaign,
+    resign,
+    enter,
+    leave,
+    set_fact,
+    stamp,
+    open,
+    advance,
+    retire,
+    post_miner,
+    post_clips,
+    wanted_clips,
 );

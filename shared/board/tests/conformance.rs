@@ -5,7 +5,8 @@ use nexis_board::{RedisBoard, RedisOptions};
 use nexis_ports::conformance::board::{self, clip, miner};
 use nexis_ports::{Board, BoardError, Leadership, Posted, Stage, Write};
 use nexis_protocol::{IntervalId, LeaderEpoch, Netuid};
-use nexis_testkit::{Redis, eventually};
+use nexis_runtime::metrics::Metrics;
+use nexis_testkit::{Redis, RedisCluster, eventually};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
@@ -13,7 +14,11 @@ const ROUND: IntervalId = IntervalId::new(100);
 const TTL: Duration = Duration::from_secs(600);
 
 async fn connect(redis: &Redis, netuid: u16) -> RedisBoard {
-    RedisBoard::connect(RedisOptions::new(redis.url(), Netuid::new(netuid)))
+    connect_to(&redis.url(), netuid).await
+}
+
+async fn connect_to(url: &str, netuid: u16) -> RedisBoard {
+    RedisBoard::connect(RedisOptions::new(url, Netuid::new(netuid)))
         .await
         .unwrap()
 }
@@ -25,20 +30,149 @@ async fn lead(board: &RedisBoard, who: &str) -> LeaderEpoch {
     }
 }
 
-async fn all_laws(redis: &Redis) {
+async fn all_laws(url: &str) {
     // A subnet of its own per law: that several share a server is one of the promises.
     let netuid = AtomicU16::new(1);
-    board::run_all(|| connect(redis, netuid.fetch_add(1, Ordering::Relaxed))).await;
+    board::run_all(|| connect_to(url, netuid.fetch_add(1, Ordering::Relaxed))).await;
 }
 
 #[tokio::test]
 async fn the_board_over_redis_keeps_the_laws() {
-    all_laws(&Redis::start()).await;
+    let redis = Redis::start();
+    all_laws(&redis.url()).await;
 }
 
 #[tokio::test]
-async fn the_board_over_a_cluster_keeps_the_laws() {
-    all_laws(&Redis::start_cluster()).await;
+async fn the_board_over_a_cluster_of_three_keeps_the_laws_and_outlives_a_restart_of_each_node() {
+    let mut cluster = RedisCluster::start().await;
+    // One address is enough to find the others.
+    all_laws(&cluster.url()).await;
+    // Each law had a subnet of its own, so that the keys lie on every node.
+    for node in &cluster.nodes {
+        assert!(
+            node.ask("KEYS *:meta").contains(":meta"),
+            "a node without a round"
+        );
+    }
+    let board = connect_to(&cluster.urls(), 70).await;
+    let epoch = lead(&board, "a").await;
+    for place in 0..cluster.nodes.len() {
+        let round = IntervalId::new(1_000 + place as u64);
+        board
+            .open(epoch, round, vec![1], &[miner(round, 1)])
+            .await
+            .unwrap();
+        cluster.nodes[place].kill();
+        cluster.nodes[place].start_again();
+        cluster.is_whole().await;
+        eventually(Duration::from_secs(30), async || {
+            board.post(&miner(round, 1), b"r".to_vec()).await.is_ok()
+        })
+        .await;
+        assert_eq!(
+            lead(&board, "a").await,
+            epoch,
+            "the lease outlived node {place}"
+        );
+        let tally = board.tally(round).await.unwrap().unwrap();
+        assert_eq!((tally.done, tally.expected), (1, 1));
+    }
+    assert_eq!(board.rounds().await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn two_subnets_on_one_server_do_not_see_each_other() {
+    let redis = Redis::start();
+    let (ours, theirs) = (connect(&redis, 70).await, connect(&redis, 71).await);
+    let (epoch, other) = (lead(&ours, "a").await, lead(&theirs, "b").await);
+    let jobs = [miner(ROUND, 1), miner(ROUND, 2)];
+    ours.open(epoch, ROUND, b"ours".to_vec(), &jobs)
+        .await
+        .unwrap();
+    theirs
+        .open(other, ROUND, b"theirs".to_vec(), &jobs[..1])
+        .await
+        .unwrap();
+    ours.post(&jobs[0], b"report".to_vec()).await.unwrap();
+    assert!(theirs.wanted(&jobs[0]).await.unwrap());
+    theirs.retire(other, ROUND).await.unwrap();
+    let clips = [clip(ROUND, 1, 0), clip(ROUND, 1, 1)];
+    ours.advance(epoch, ROUND, Stage::Clips, Vec::new(), &clips)
+        .await
+        .unwrap();
+    assert_eq!(
+        theirs.post(&clips[0], vec![1]).await.unwrap(),
+        Posted::Unknown
+    );
+    assert_eq!(ours.post(&clips[0], vec![1]).await.unwrap(), Posted::First);
+    assert_eq!(
+        ours.plan(ROUND, Stage::Miners).await.unwrap().unwrap(),
+        b"ours"
+    );
+    assert_eq!(ours.tally(ROUND).await.unwrap().unwrap().done, 1);
+    assert!(theirs.rounds().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn verdicts_posted_at_once_share_calls_and_count_once_each() {
+    const ROWS: u32 = 400;
+    let redis = Redis::start();
+    let metrics = Metrics::new();
+    let options = RedisOptions {
+        metrics: metrics.clone(),
+        ..RedisOptions::new(redis.url(), Netuid::new(70))
+    };
+    let board = RedisBoard::connect(options).await.unwrap();
+    let epoch = lead(&board, "a").await;
+    let rounds = [ROUND, IntervalId::new(150)];
+    let mut ids = Vec::new();
+    for round in rounds {
+        board
+            .open(epoch, round, Vec::new(), &[miner(round, 1)])
+            .await
+            .unwrap();
+        let rows: Vec<_> = (0..ROWS)
+            .map(|row| clip(round, (row % 3) as u8, row))
+            .collect();
+        board
+            .advance(epoch, round, Stage::Clips, Vec::new(), &rows)
+            .await
+            .unwrap();
+        ids.extend(rows);
+    }
+    // Every verdict twice, those of both rounds mixed, and one that nobody asked for.
+    let twice = ids
+        .iter()
+        .chain(&ids)
+        .map(|id| board.post(id, id.to_string().into_bytes()));
+    let answers = futures::future::join_all(twice).await;
+    let count = |what| {
+        answers
+            .iter()
+            .filter(|answer| answer.as_ref().unwrap() == &what)
+            .count()
+    };
+    assert_eq!(count(Posted::First), ids.len());
+    assert_eq!(count(Posted::Duplicate), ids.len());
+    assert_eq!(
+        board.post(&clip(ROUND, 1, ROWS), vec![1]).await.unwrap(),
+        Posted::Unknown
+    );
+    for round in rounds {
+        let tally = board.tally(round).await.unwrap().unwrap();
+        assert_eq!((tally.done, tally.expected), (ROWS.into(), ROWS.into()));
+        for (id, body) in board.results(round, Stage::Clips).await.unwrap() {
+            assert_eq!(body, id.to_string().into_bytes());
+        }
+    }
+    let calls = count_of(&metrics, "nexis_board_call_seconds_count{call=\"post\"}");
+    assert!(calls < 100, "{calls} calls for {} posts", 2 * ids.len());
+}
+
+fn count_of(metrics: &Metrics, name: &str) -> u64 {
+    let text = metrics.render();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap().trim().parse().unwrap()
 }
 
 #[tokio::test]
@@ -191,6 +325,13 @@ async fn every_key_of_an_interval_expires_even_when_nobody_retires_it() {
 async fn a_wrong_address_is_a_sentence_and_a_missing_server_is_transient() {
     let wrong = RedisBoard::connect(RedisOptions::new("rediss//x", Netuid::new(70))).await;
     assert!(matches!(wrong.err().unwrap(), BoardError::Refused(_)));
+    let two = "redis://:hidden@127.0.0.1:1,nonsense";
+    let wrong = RedisBoard::connect(RedisOptions::new(two, Netuid::new(70))).await;
+    let wrong = wrong.err().unwrap();
+    assert!(
+        matches!(&wrong, BoardError::Refused(said) if !said.contains("hidden")),
+        "{wrong}"
+    );
     let port = nexis_testkit::free_port();
     let away = RedisOptions::new(format!("redis://127.0.0.1:{port}"), Netuid::new(70));
     let away = RedisBoard::connect(away).await.err().unwrap();

@@ -61,7 +61,7 @@ pub enum Leadership {
 }
 
 /// A board's failure.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum BoardError {
     /// The store is away, or the connection broke. The write may or may not have happened.
     #[error("reaching the board: {0}")]

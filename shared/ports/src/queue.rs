@@ -51,7 +51,7 @@ pub enum Settlement {
 }
 
 /// A queue's failure.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum QueueError {
     /// The broker is away, or the connection broke.
     #[error("reaching the queue: {0}")]

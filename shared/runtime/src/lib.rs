@@ -1,8 +1,8 @@
 //! What every process needs around its work.
 //!
 //! *Owns*: settings ([`config`]), secrets ([`secret`]), exit codes ([`exit`]), tasks and their orderly end
-//! ([`lifecycle`]), logs ([`telemetry`]), counters ([`metrics`]), the health page ([`health`]) and pauses between
-//! attempts ([`backoff`]).
+//! ([`lifecycle`]), logs ([`telemetry`]), counters ([`metrics`]), the health page ([`health`]), pauses between
+//! attempts ([`backoff`]) and calls that share round trips ([`batch`]).
 //! *Never does*: know the protocol, the chain, a queue or a bucket.
 //! *Start reading* at [`config`]: its table lists every setting there is.
 //!
@@ -16,6 +16,7 @@
 //! ```
 
 pub mod backoff;
+pub mod batch;
 pub mod config;
 pub mod exit;
 pub mod health;

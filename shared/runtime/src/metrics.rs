@@ -3,11 +3,13 @@
 //! Names are `nexis_<noun>_<unit>`; counters get `_total` by themselves. Labels are closed sets: a type that
 //! implements [`Label`], never a hotkey, an id or an error text. All values of a label exist at zero from the start.
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::histogram::Histogram as RawHistogram;
 use prometheus_client::registry::Registry;
-use std::marker::PhantomData;
+use std::fmt::Debug;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use prometheus_client::metrics::counter::Counter;
@@ -28,24 +30,115 @@ pub trait Label: Copy + Send + Sync + 'static {
     fn as_str(self) -> &'static str;
 }
 
-type Labels = [(&'static str, &'static str); 1];
+/// Declares a label: its values and their texts.
+///
+/// ```
+/// nexis_runtime::label! {
+///     /// How a job ended.
+///     pub enum Outcome as "outcome" {
+///         /// The result is there.
+///         Done => "done",
+///         /// It will be tried again.
+///         Retry => "retry",
+///     }
+/// }
+/// use nexis_runtime::metrics::Label;
+/// assert_eq!(Outcome::ALL.len(), 2);
+/// assert_eq!(Outcome::Retry.as_str(), "retry");
+/// ```
+#[macro_export]
+macro_rules! label {
+    ($(#[$doc:meta])* $shown:vis enum $name:ident as $label:literal {
+        $($(#[$about:meta])* $value:ident => $text:literal),* $(,)?
+    }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        $shown enum $name {
+            $($(#[$about])* $value,)*
+        }
 
-/// Counters of one name, by label.
-pub struct Counters<L> {
-    family: Family<Labels, Counter>,
-    label: PhantomData<L>,
+        impl $crate::metrics::Label for $name {
+            const NAME: &'static str = $label;
+            const ALL: &'static [Self] = &[$(Self::$value),*];
+            fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$value => $text,)*
+                }
+            }
+        }
+    };
 }
 
-impl<L> Clone for Counters<L> {
+/// One label, or a pair of them: `Counters<Outcome>`, `Counters<(Kind, Outcome)>`.
+pub trait Labels: Copy + Send + Sync + 'static {
+    /// Names and values as the encoder takes them.
+    type Pairs: EncodeLabelSet + Clone + Eq + Hash + Debug + Send + Sync + 'static;
+    /// Every combination.
+    fn all() -> Vec<Self>;
+    /// This one.
+    fn pairs(self) -> Self::Pairs;
+}
+
+type Pair = (&'static str, &'static str);
+
+impl<L: Label> Labels for L {
+    type Pairs = [Pair; 1];
+
+    fn all() -> Vec<Self> {
+        L::ALL.to_vec()
+    }
+
+    fn pairs(self) -> Self::Pairs {
+        [(L::NAME, self.as_str())]
+    }
+}
+
+impl<A: Label, B: Label> Labels for (A, B) {
+    type Pairs = [Pair; 2];
+
+    fn all() -> Vec<Self> {
+        let with_each = |&a: &A| B::ALL.iter().map(move |&b| (a, b));
+        A::ALL.iter().flat_map(with_each).collect()
+    }
+
+    fn pairs(self) -> Self::Pairs {
+        [(A::NAME, self.0.as_str()), (B::NAME, self.1.as_str())]
+    }
+}
+
+/// Instruments of one name, by label.
+struct ByLabel<L: Labels, M, C = fn() -> M> {
+    family: Family<L::Pairs, M, C>,
+}
+
+impl<L: Labels, M, C: Clone> Clone for ByLabel<L, M, C> {
     fn clone(&self) -> Self {
         Self {
             family: self.family.clone(),
-            label: PhantomData,
         }
     }
 }
 
-impl<L: Label> Counters<L> {
+impl<L: Labels, M: Clone, C: MetricConstructor<M>> ByLabel<L, M, C> {
+    /// All of them, at zero.
+    fn new(make: C) -> Self {
+        let family = Family::new_with_constructor(make);
+        for label in L::all() {
+            drop(family.get_or_create(&label.pairs()));
+        }
+        Self { family }
+    }
+
+    fn of(&self, label: L) -> M {
+        self.family.get_or_create_owned(&label.pairs())
+    }
+}
+
+/// Counters of one name, by label.
+#[derive(Clone)]
+pub struct Counters<L: Labels>(ByLabel<L, Counter>);
+
+impl<L: Labels> Counters<L> {
     /// One more.
     pub fn inc(&self, label: L) {
         self.add(label, 1);
@@ -53,40 +146,49 @@ impl<L: Label> Counters<L> {
 
     /// So many more.
     pub fn add(&self, label: L, count: u64) {
-        self.family
-            .get_or_create(&[(L::NAME, label.as_str())])
-            .inc_by(count);
+        self.0.of(label).inc_by(count);
     }
 
     /// How many so far.
     pub fn get(&self, label: L) -> u64 {
-        self.family
-            .get_or_create(&[(L::NAME, label.as_str())])
-            .get()
+        self.0.of(label).get()
     }
 }
 
 /// Gauges of one name, by label.
-pub struct Gauges<L> {
-    family: Family<Labels, Gauge>,
-    label: PhantomData<L>,
-}
+#[derive(Clone)]
+pub struct Gauges<L: Labels>(ByLabel<L, Gauge>);
 
-impl<L> Clone for Gauges<L> {
-    fn clone(&self) -> Self {
-        Self {
-            family: self.family.clone(),
-            label: PhantomData,
-        }
+impl<L: Labels> Gauges<L> {
+    /// Sets one.
+    pub fn set(&self, label: L, value: i64) {
+        self.0.of(label).set(value);
+    }
+
+    /// Moves one up or down.
+    pub fn shift(&self, label: L, by: i64) {
+        self.0.of(label).inc_by(by);
     }
 }
 
-impl<L: Label> Gauges<L> {
-    /// Sets one.
-    pub fn set(&self, label: L, value: i64) {
-        self.family
-            .get_or_create(&[(L::NAME, label.as_str())])
-            .set(value);
+/// Histograms of one name, by label.
+#[derive(Clone)]
+pub struct Histograms<L: Labels>(ByLabel<L, RawHistogram, Buckets>);
+
+impl<L: Labels> Histograms<L> {
+    /// Adds a value.
+    pub fn observe(&self, label: L, value: f64) {
+        self.0.of(label).observe(value);
+    }
+}
+
+/// Makes histograms with the same bucket ends.
+#[derive(Clone)]
+struct Buckets(Arc<[f64]>);
+
+impl MetricConstructor<RawHistogram> for Buckets {
+    fn new_metric(&self) -> RawHistogram {
+        RawHistogram::new(self.0.iter().copied())
     }
 }
 
@@ -124,15 +226,9 @@ impl Metrics {
     }
 
     /// A counter for each value of a label. `name` without `_total`.
-    pub fn counters<L: Label>(&self, name: &str, help: &str) -> Counters<L> {
-        let counters = Counters {
-            family: Family::default(),
-            label: PhantomData,
-        };
-        for &label in L::ALL {
-            counters.add(label, 0);
-        }
-        self.with(|registry| registry.register(name, help, counters.family.clone()));
+    pub fn counters<L: Labels>(&self, name: &str, help: &str) -> Counters<L> {
+        let counters = Counters(ByLabel::new(Counter::default as fn() -> Counter));
+        self.with(|registry| registry.register(name, help, counters.0.family.clone()));
         counters
     }
 
@@ -144,16 +240,17 @@ impl Metrics {
     }
 
     /// A gauge for each value of a label.
-    pub fn gauges<L: Label>(&self, name: &str, help: &str) -> Gauges<L> {
-        let gauges = Gauges {
-            family: Family::default(),
-            label: PhantomData,
-        };
-        for &label in L::ALL {
-            gauges.set(label, 0);
-        }
-        self.with(|registry| registry.register(name, help, gauges.family.clone()));
+    pub fn gauges<L: Labels>(&self, name: &str, help: &str) -> Gauges<L> {
+        let gauges = Gauges(ByLabel::new(Gauge::default as fn() -> Gauge));
+        self.with(|registry| registry.register(name, help, gauges.0.family.clone()));
         gauges
+    }
+
+    /// A histogram for each value of a label, with these bucket ends.
+    pub fn histograms<L: Labels>(&self, name: &str, help: &str, ends: &[f64]) -> Histograms<L> {
+        let histograms = Histograms(ByLabel::new(Buckets(ends.into())));
+        self.with(|registry| registry.register(name, help, histograms.0.family.clone()));
+        histograms
     }
 
     /// A histogram with these bucket ends; [`SECONDS`] for durations.
@@ -174,22 +271,19 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use super::{Label, Metrics, SECONDS};
+    use super::{Metrics, SECONDS};
 
-    #[derive(Clone, Copy)]
-    enum Outcome {
-        Done,
-        Retry,
+    crate::label! {
+        enum Outcome as "outcome" {
+            Done => "done",
+            Retry => "retry",
+        }
     }
 
-    impl Label for Outcome {
-        const NAME: &'static str = "outcome";
-        const ALL: &'static [Self] = &[Outcome::Done, Outcome::Retry];
-        fn as_str(self) -> &'static str {
-            match self {
-                Outcome::Done => "done",
-                Outcome::Retry => "retry",
-            }
+    crate::label! {
+        enum Kind as "kind" {
+            Miner => "miner",
+            Clip => "clip",
         }
     }
 
@@ -207,6 +301,25 @@ mod tests {
             text.contains("nexis_jobs_total{outcome=\"retry\"} 0"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn two_labels_give_every_combination() {
+        let metrics = Metrics::new();
+        let jobs = metrics.counters::<(Kind, Outcome)>("nexis_jobs", "Jobs");
+        jobs.add((Kind::Clip, Outcome::Retry), 3);
+        let seconds = metrics.histograms::<Kind>("nexis_job_seconds", "Job time", &SECONDS);
+        seconds.observe(Kind::Clip, 0.3);
+        let text = metrics.render();
+        for line in [
+            "nexis_jobs_total{kind=\"clip\",outcome=\"retry\"} 3",
+            "nexis_jobs_total{kind=\"miner\",outcome=\"done\"} 0",
+            "nexis_job_seconds_count{kind=\"clip\"} 1",
+            "nexis_job_seconds_count{kind=\"miner\"} 0",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        assert_eq!(jobs.get((Kind::Clip, Outcome::Retry)), 3);
     }
 
     #[test]

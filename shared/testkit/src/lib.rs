@@ -9,10 +9,12 @@ mod child;
 mod eventually;
 mod rabbit;
 mod redis;
+mod redis_cluster;
 mod weed;
 
 pub use child::{free_port, free_port_with_grpc};
 pub use eventually::eventually;
 pub use rabbit::RabbitMq;
 pub use redis::Redis;
+pub use redis_cluster::RedisCluster;
 pub use weed::Weed;

@@ -1,6 +1,6 @@
 //! The servers come up, go away and leave nothing behind.
 
-use nexis_testkit::{RabbitMq, Redis, eventually};
+use nexis_testkit::{RabbitMq, Redis, RedisCluster, eventually};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -21,11 +21,17 @@ fn redis_keeps_its_data_over_a_kill_and_ends_with_its_handle() {
     assert!(!listens(port));
 }
 
-#[test]
-fn a_cluster_redis_refuses_keys_of_two_slots() {
-    let redis = Redis::start_cluster();
-    assert!(redis.ask("MSET {a}1 x {a}2 y").starts_with("+OK"));
-    assert!(redis.ask("MSET {a}1 x {b}2 y").starts_with("-CROSSSLOT"));
+#[tokio::test]
+async fn a_cluster_refuses_keys_of_two_slots_and_each_key_has_one_owner() {
+    let cluster = RedisCluster::start().await;
+    let answers = |command: &str| -> Vec<String> {
+        let each = cluster.nodes.iter();
+        each.map(|node| node.ask(command)[..3].to_owned()).collect()
+    };
+    let mut same_slot = answers("MSET {a}1 x {a}2 y");
+    same_slot.sort();
+    assert_eq!(same_slot, ["+OK", "-MO", "-MO"]);
+    assert_eq!(answers("MSET {a}1 x {b}2 y"), ["-CR"; 3]);
 }
 
 #[test]

@@ -4,21 +4,26 @@
 //! board that does not answer may be starting like we are: we wait for it, say so every time, and a stop signal
 //! ends the waiting.
 
+mod vitals;
+
 use crate::WrongSetting;
 use nexis_amqp::topology::Topology;
 use nexis_amqp::{AmqpOptions, AmqpQueue};
 use nexis_board::{RedisBoard, RedisOptions};
 use nexis_ports::{BoardError, QueueError};
 use nexis_protocol::Netuid;
-use nexis_runtime::health::Health;
-use nexis_runtime::lifecycle::{Failure, Spawner};
-use nexis_runtime::metrics::Metrics;
+use nexis_runtime::lifecycle::Failure;
 use nexis_runtime::{Exit, Secret, Settings};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+pub use vitals::{Vitals, vitals, watch, watch_depths};
+
 /// The broker's connection; clones share it.
 pub type Broker = AmqpQueue;
+
+/// Longest that saying goodbye to the broker may take; without it the broker notices by itself.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// First pause between two attempts to reach the outside; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -48,29 +53,13 @@ impl FleetError {
     }
 }
 
-/// Serves the health page when NEXIS_HEALTH_LISTEN says where; what it says is kept by the caller.
-pub async fn health(settings: &Settings, spawner: &Spawner) -> Result<Health, FleetError> {
-    let health = Health::new();
-    if let Some(address) = &settings.fleet.health_listen {
-        let listener = tokio::net::TcpListener::bind(address.as_str())
-            .await
-            .map_err(|fault| {
-                WrongSetting::one(format!(
-                    "NEXIS_HEALTH_LISTEN: cannot listen on {address}: {fault}"
-                ))
-            })?;
-        let (page, stop) = (health.clone(), spawner.stop().hard);
-        spawner.background("health", async move {
-            nexis_runtime::health::serve(listener, page, Metrics::new(), stop).await;
-            Ok(())
-        });
-    }
-    Ok(health)
+/// Hosts and ports of one or several addresses, without user and password.
+fn host(url: &Secret) -> String {
+    let hosts: Vec<&str> = url.expose().split(',').map(host_of).collect();
+    hosts.join(",")
 }
 
-/// Host and port of an address, without user and password.
-fn host(url: &Secret) -> &str {
-    let url = url.expose();
+fn host_of(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     authority
@@ -104,11 +93,15 @@ pub fn topology(settings: &Settings) -> Topology {
 pub async fn broker(
     settings: &Settings,
     stop: &CancellationToken,
+    vitals: &Vitals,
 ) -> Result<AmqpQueue, FleetError> {
     let url = needed("NEXIS_AMQP_URL", settings.fleet.amqp_url.as_ref())?;
     let mut step = FIRST_PAUSE;
     loop {
-        let options = AmqpOptions::new(url.expose(), topology(settings));
+        let options = AmqpOptions {
+            metrics: vitals.metrics.clone(),
+            ..AmqpOptions::new(url.expose(), topology(settings))
+        };
         let connected = tokio::select! {
             () = stop.cancelled() => return Err(FleetError::Stopped),
             connected = AmqpQueue::connect(options) => connected,
@@ -116,6 +109,7 @@ pub async fn broker(
         match connected {
             Ok(queue) => return Ok(queue),
             Err(QueueError::Unavailable(why)) => {
+                vitals.broker.fails(&why);
                 tracing::warn!(
                     broker = host(url),
                     why,
@@ -135,42 +129,63 @@ pub async fn broker(
 }
 
 /// Connects to the broker and makes sure that the topology is there.
-pub async fn queue(settings: &Settings, stop: &CancellationToken) -> Result<AmqpQueue, FleetError> {
+pub async fn queue(
+    settings: &Settings,
+    stop: &CancellationToken,
+    vitals: &Vitals,
+) -> Result<AmqpQueue, FleetError> {
+    let queue = broker(settings, stop, vitals).await?;
     let mut step = FIRST_PAUSE;
     loop {
-        let queue = broker(settings, stop).await?;
         match queue.verify().await {
-            Ok(()) => return Ok(queue),
+            Ok(()) => {
+                vitals.broker.holds();
+                return Ok(queue);
+            }
             Err(QueueError::Unavailable(why)) => {
+                vitals.broker.fails(&why);
                 tracing::warn!(why, "waiting for the broker to answer");
             }
             Err(fault) => {
+                goodbye(&queue).await;
                 return Err(FleetError::Refused(format!(
                     "the topology is incomplete: {fault}"
                 )));
             }
         }
-        queue.close().await;
         pause(&mut step, stop).await?;
     }
+}
+
+/// Closes the broker's connection in good order, if it can be done soon.
+pub async fn goodbye(broker: &Broker) {
+    tokio::time::timeout(GOODBYE, broker.close()).await.ok();
 }
 
 /// Connects to the board; waits while nobody answers.
 pub async fn board(
     settings: &Settings,
     stop: &CancellationToken,
+    vitals: &Vitals,
 ) -> Result<RedisBoard, FleetError> {
     let url = needed("NEXIS_REDIS_URL", settings.fleet.redis_url.as_ref())?;
     let mut step = FIRST_PAUSE;
     loop {
-        let options = RedisOptions::new(url.expose(), Netuid::new(settings.chain.netuid));
+        let options = RedisOptions {
+            metrics: vitals.metrics.clone(),
+            ..RedisOptions::new(url.expose(), Netuid::new(settings.chain.netuid))
+        };
         let connected = tokio::select! {
             () = stop.cancelled() => return Err(FleetError::Stopped),
             connected = RedisBoard::connect(options) => connected,
         };
         match connected {
-            Ok(board) => return Ok(board),
+            Ok(board) => {
+                vitals.board.holds();
+                return Ok(board);
+            }
             Err(BoardError::Unavailable(why)) => {
+                vitals.board.fails(&why);
                 tracing::warn!(
                     board = host(url),
                     why,
@@ -201,6 +216,7 @@ mod tests {
             ("redis://h", "h"),
             ("rediss://:secret@h:1/0?x=y@z", "h:1"),
             ("", ""),
+            ("redis://u:p@a:1, redis://:p@b:2/0", "a:1,b:2"),
         ] {
             assert_eq!(host(&Secret::new(url.to_owned())), shown);
         }

@@ -1,0 +1,104 @@
+//! Dead letters: looking at them, publishing them again, throwing them away.
+
+use crate::consumer::{message_of, reason_of};
+use crate::queue::AmqpQueue;
+use lapin::Channel;
+use lapin::message::BasicGetMessage;
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions, QueuePurgeOptions,
+};
+use lapin::types::FieldTable;
+use nexis_ports::{Message, QueueError, Route};
+
+impl AmqpQueue {
+    /// Messages waiting in a queue, by its name.
+    pub(crate) async fn waiting_in(&self, name: String) -> Result<u64, QueueError> {
+        let channel = self.link.channel().await?;
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let look = channel.queue_declare(name.into(), passive, FieldTable::default());
+        let queue = self.link.within("looking at a queue", look).await?;
+        self.link.done_with(&channel).await;
+        Ok(u64::from(queue.message_count()))
+    }
+
+    /// How many dead letters a route has.
+    pub async fn dead_depth(&self, route: Route) -> Result<u64, QueueError> {
+        self.waiting_in(self.topology().dead_queue(route)).await
+    }
+
+    /// Publishes up to `limit` dead letters again, oldest first; gives how many. Each is on its queue before it is
+    /// gone from the dead letters: a crash in between leaves it in both, which does no harm.
+    pub async fn replay(&self, route: Route, limit: u64) -> Result<u64, QueueError> {
+        // Not more than there are now, or one that dies again at once would go round for ever.
+        let limit = limit.min(self.dead_depth(route).await?);
+        let channel = self.link.channel().await?;
+        let mut replayed = 0;
+        while replayed < limit {
+            let Some(got) = self.next_dead(&channel, route).await? else {
+                break;
+            };
+            let got = got.delivery;
+            let message = message_of(&got.properties, got.data);
+            self.publisher.jobs(route, &[message]).await?;
+            let ack = got.acker.ack(BasicAckOptions::default());
+            self.link.within("taking a dead letter away", ack).await?;
+            replayed += 1;
+        }
+        self.link.done_with(&channel).await;
+        Ok(replayed)
+    }
+
+    /// Throws all dead letters of a route away; gives how many there were.
+    pub async fn purge(&self, route: Route) -> Result<u64, QueueError> {
+        let channel = self.link.channel().await?;
+        let name = self.topology().dead_queue(route).into();
+        let purge = channel.queue_purge(name, QueuePurgeOptions::default());
+        let count = self.link.within("purging dead letters", purge).await?;
+        self.link.done_with(&channel).await;
+        Ok(u64::from(count))
+    }
+
+    async fn next_dead(
+        &self,
+        channel: &Channel,
+        route: Route,
+    ) -> Result<Option<BasicGetMessage>, QueueError> {
+        let name = self.topology().dead_queue(route).into();
+        let get = channel.basic_get(name, BasicGetOptions::default());
+        self.link.within("looking at dead letters", get).await
+    }
+
+    /// See [`nexis_ports::Queue::dead`].
+    pub(crate) async fn dead_letters(
+        &self,
+        route: Route,
+        limit: usize,
+    ) -> Result<Vec<(Message, String)>, QueueError> {
+        let channel = self.link.channel().await?;
+        let mut dead = Vec::new();
+        let mut last = None;
+        while dead.len() < limit {
+            let Some(got) = self.next_dead(&channel, route).await? else {
+                break;
+            };
+            let got = got.delivery;
+            last = Some(got.acker.clone());
+            let reason = reason_of(&got.properties);
+            dead.push((message_of(&got.properties, got.data), reason));
+        }
+        if let Some(last) = last {
+            // All of them back to where they were.
+            let all = BasicNackOptions {
+                multiple: true,
+                requeue: true,
+            };
+            let back = last.nack(all);
+            self.link.within("putting dead letters back", back).await?;
+        }
+        self.link.done_with(&channel).await;
+        Ok(dead)
+    }
+}

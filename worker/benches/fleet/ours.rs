@@ -1,0 +1,286 @@
+//! Our queue, board, wire and worker.
+
+use async_trait::async_trait;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties};
+use nexis_amqp::topology::Topology;
+use nexis_amqp::{AmqpOptions, AmqpQueue};
+use nexis_board::{RedisBoard, RedisOptions};
+use nexis_ports::conformance::board::{clip, miner};
+use nexis_ports::{
+    Board, Bucket, BucketAccess, FetchError, FetchLimits, Fetched, Leadership, Message, Queue,
+    Route, Stage,
+};
+use nexis_protocol::profile::Profile;
+use nexis_protocol::{Digest, IntervalId, JobId, Netuid};
+use nexis_wire::{ClipJob, ClipReport, JobRules, Sampling, TraceContext, VisionChecks, Wire};
+use nexis_worker::measure::Prober;
+use nexis_worker::{Worker, WorkerOptions, WorkerPorts};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt;
+use tokio_util::sync::CancellationToken;
+
+const ROUND: IntervalId = IntervalId::new(1_000);
+/// Rows per miner; a sample of the protocol is of this order.
+const ROWS: u32 = 250;
+const SOON: Duration = Duration::from_secs(300);
+
+/// Jobs per second.
+#[derive(PartialEq, PartialOrd)]
+pub struct Rates {
+    pub end_to_end: f64,
+    pub publish: f64,
+}
+
+/// A bucket in which nothing is found.
+struct Nothing;
+
+#[async_trait]
+impl Bucket for Nothing {
+    async fn fetch(
+        &self,
+        _: &BucketAccess,
+        _: &str,
+        _: FetchLimits,
+    ) -> Result<Fetched, FetchError> {
+        Ok(Fetched::Missing)
+    }
+}
+
+fn rules(netuid: Netuid) -> JobRules {
+    JobRules {
+        netuid,
+        profile: Profile::by_name("readme").expect("it exists"),
+        enabled_specs: vec!["video_v1".to_owned()],
+        expected_category: None,
+        vision: VisionChecks::default(),
+        reject_advisories: Vec::new(),
+        sampling: Sampling::Protocol,
+        fetch_budget_ms: 60_000,
+        max_dataset_bytes: 1 << 30,
+        max_asset_bytes: 1 << 26,
+    }
+}
+
+/// Clip jobs as a scheduler makes them.
+pub fn jobs(netuid: Netuid, count: usize) -> Vec<ClipJob> {
+    let rules = rules(netuid);
+    (0..u32::try_from(count).expect("a few"))
+        .map(|n| {
+            let id = clip(
+                ROUND,
+                u8::try_from(n / ROWS % 256).expect("below 256"),
+                n % ROWS + n / ROWS / 256 * ROWS,
+            );
+            let JobId::Clip { hotkey, row, .. } = id else {
+                unreachable!("it is a clip")
+            };
+            let name = Digest::of(format!("{hotkey}/{row}").as_bytes()).to_string();
+            ClipJob {
+                interval: ROUND,
+                hotkey,
+                row,
+                commitment: "a1".repeat(64),
+                clip_uri: format!("clips/{name}.mp4"),
+                first_frame_uri: format!("frames/{name}.jpg"),
+                clip_sha256: Some(Digest::of(name.as_bytes())),
+                first_frame_sha256: Some(Digest::of(b"frame")),
+                clip_id: name,
+                width_px: 1280,
+                height_px: 720,
+                duration_sec: 5.0,
+                fps: 25.0,
+                num_frames: 125,
+                has_audio: true,
+                caption: "A person walks along a street between parked cars in the rain."
+                    .to_owned(),
+                check_caption: false,
+                check_category: false,
+                rules: rules.clone(),
+            }
+        })
+        .collect()
+}
+
+fn messages(jobs: &[ClipJob]) -> Vec<Message> {
+    jobs.iter()
+        .map(|job| {
+            let id = job.id().to_string();
+            let trace = TraceContext::of_interval(job.rules.netuid, None, ROUND).child(&id);
+            Message {
+                trace: Some(trace.to_string()),
+                body: job.encode(),
+                id,
+            }
+        })
+        .collect()
+}
+
+/// What a job looks like on the queue, for the bare loop.
+pub fn bodies(count: usize) -> Vec<Vec<u8>> {
+    let jobs = jobs(Netuid::new(1), count);
+    messages(&jobs)
+        .into_iter()
+        .map(|message| message.body)
+        .collect()
+}
+
+async fn queue(amqp: &str, netuid: Netuid) -> AmqpQueue {
+    let options = AmqpOptions::new(amqp, Topology::new(netuid));
+    let queue = AmqpQueue::connect(options).await.expect("the broker is up");
+    queue.apply().await.expect("it takes the topology");
+    queue
+}
+
+/// A worker process; ends with the measurement.
+struct Process(Child);
+
+impl Process {
+    fn start(amqp: &str, redis: &str, netuid: Netuid) -> Self {
+        let program = std::env::current_exe().expect("this program");
+        let child = Command::new(program)
+            .args(["worker", amqp, redis, &netuid.to_string()])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        Self(child)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It ends when this closes.
+        drop(self.0.stdin.take());
+        self.0.wait().expect("ours");
+    }
+}
+
+/// The worker's process: `AMQP REDIS NETUID`.
+pub async fn work(arguments: &[String]) {
+    let [amqp, redis, netuid] = arguments else {
+        panic!("three arguments")
+    };
+    let netuid = Netuid::new(netuid.parse().expect("a number"));
+    let queue = AmqpQueue::connect(AmqpOptions::new(amqp, Topology::new(netuid)))
+        .await
+        .expect("the broker is up");
+    let board = RedisBoard::connect(RedisOptions::new(redis, netuid))
+        .await
+        .expect("the board is up");
+    let ports = WorkerPorts {
+        queue: Arc::new(queue),
+        board: Arc::new(board),
+        bucket: Arc::new(Nothing),
+        prober: Arc::new(Prober::InProcess),
+        vision: None,
+    };
+    let options = WorkerOptions {
+        permits: crate::PERMITS,
+        ..WorkerOptions::default()
+    };
+    let (soft, hard) = (CancellationToken::new(), CancellationToken::new());
+    let worker = Worker::new(ports, options);
+    tokio::select! {
+        ended = worker.run(soft, hard) => panic!("the worker ended: {ended:?}"),
+        _ = tokio::io::stdin().read_u8() => {}
+    }
+}
+
+/// Waits until so many consume.
+async fn consumers(amqp: &str, queue: String, count: usize) {
+    let connection = Connection::connect(amqp, ConnectionProperties::default())
+        .await
+        .expect("the broker is up");
+    let channel = connection.create_channel().await.expect("a channel");
+    let end = Instant::now() + SOON;
+    loop {
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let look = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default());
+        if look.await.expect("it is there").consumer_count() as usize == count {
+            break;
+        }
+        assert!(Instant::now() < end, "the workers do not come up");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    connection.close(200, "done".into()).await.ok();
+}
+
+/// One round: published by us, done by worker processes, read back and decoded by us.
+pub async fn measure(amqp: &str, redis: &str, subnet: u16, count: usize, workers: usize) -> Rates {
+    let netuid = Netuid::new(subnet);
+    let queue = queue(amqp, netuid).await;
+    let board = RedisBoard::connect(RedisOptions::new(redis, netuid))
+        .await
+        .expect("the board is up");
+    let leads = board.campaign("bench", SOON * 4).await.expect("it answers");
+    let Leadership::Leader(epoch) = leads else {
+        panic!("an empty board has no leader");
+    };
+    board
+        .open(epoch, ROUND, Vec::new(), &[miner(ROUND, 0)])
+        .await
+        .expect("opened");
+    let jobs = jobs(netuid, count);
+    let ids: Vec<JobId> = jobs.iter().map(ClipJob::id).collect();
+    board
+        .advance(epoch, ROUND, Stage::Clips, Vec::new(), &ids)
+        .await
+        .expect("advanced");
+    let processes: Vec<Process> = (0..workers)
+        .map(|_| Process::start(amqp, redis, netuid))
+        .collect();
+    consumers(amqp, Topology::new(netuid).queue(Route::Clip), workers).await;
+
+    let began = Instant::now();
+    let all = messages(&jobs);
+    queue.publish(Route::Clip, all).await.expect("published");
+    let published = began.elapsed();
+    loop {
+        let tally = board
+            .tally(ROUND)
+            .await
+            .expect("it answers")
+            .expect("it is open");
+        if tally.done == tally.expected {
+            break;
+        }
+        assert!(began.elapsed() < SOON, "{tally:?}");
+        board.changed(Duration::from_millis(200)).await;
+    }
+    let results = board
+        .results(ROUND, Stage::Clips)
+        .await
+        .expect("it answers");
+    let read = results
+        .iter()
+        .filter(|(_, bytes)| ClipReport::decode(bytes).is_ok())
+        .count();
+    let ended = began.elapsed();
+    assert_eq!(read, count);
+    drop(processes);
+    board.retire(epoch, ROUND).await.expect("retired");
+    queue.close().await;
+    Rates {
+        end_to_end: count as f64 / ended.as_secs_f64(),
+        publish: count as f64 / published.as_secs_f64(),
+    }
+}
+
+/// Publishing while nobody consumes.
+pub async fn publish_alone(amqp: &str, subnet: u16, count: usize) -> f64 {
+    let netuid = Netuid::new(subnet);
+    let queue = queue(amqp, netuid).await;
+    let jobs = jobs(netuid, count);
+    let began = Instant::now();
+    let all = messages(&jobs);
+    queue.publish(Route::Clip, all).await.expect("published");
+    let rate = count as f64 / began.elapsed().as_secs_f64();
+    queue.close().await;
+    rate
+}

@@ -1,5 +1,9 @@
 //! What the binary says and how it ends when the outside is not as it should be.
 
+use nexis_amqp::topology::Topology;
+use nexis_amqp::{AmqpOptions, AmqpQueue};
+use nexis_ports::{Message, Queue, Route, Settlement};
+use nexis_protocol::Netuid;
 use nexis_testkit::{RabbitMq, Redis, eventually, free_port};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
@@ -116,8 +120,9 @@ async fn a_broker_that_is_away_is_waited_for_aloud_and_a_signal_ends_the_waiting
     }
 }
 
-#[test]
-fn topology_is_applied_verified_and_missed_and_wrong_credentials_are_told() {
+#[tokio::test]
+async fn topology_is_applied_verified_and_missed_wrong_credentials_are_told_and_dead_letters_looked_after()
+ {
     let rabbit = RabbitMq::start();
     let redis = Redis::start();
     let folder = folder();
@@ -141,6 +146,8 @@ fn topology_is_applied_verified_and_missed_and_wrong_credentials_are_told() {
     for what in ["apply", "apply", "verify"] {
         let output = topology(what, &env);
         assert_eq!(output.status.code(), Some(0), "{what}: {output:?}");
+        // Nothing but the answer: the connection ends in good order.
+        assert!(output.stderr.is_empty(), "{what}: {output:?}");
     }
     // Another subnet on the same broker has queues of its own.
     let other = [env.as_slice(), &[("NEXIS_NETUID", "71")]].concat();
@@ -151,4 +158,49 @@ fn topology_is_applied_verified_and_missed_and_wrong_credentials_are_told() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("refuses us, check NEXIS_AMQP_URL"), "{said}");
     assert!(!said.contains("wrong-password"), "{said}");
+
+    let dead = |arguments: &[&str]| {
+        let output = scheduler(folder.path(), &env)
+            .arg("dead")
+            .args(arguments)
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(dead(&["list"]), "no dead letters\n");
+    let queue = bury_two(&url).await;
+    let listed = "clip\t0\t4 bytes\tforeign: not ours\nclip\t1\t4 bytes\tforeign: not ours\n";
+    assert_eq!(dead(&["list"]), listed);
+    assert_eq!(dead(&["list", "--queue", "miner"]), "no dead letters\n");
+    let replayed = dead(&["replay", "--limit", "1"]);
+    assert_eq!(replayed, "1 dead letters published again\n");
+    eventually(Duration::from_secs(20), async || {
+        queue.depth(Route::Clip).await.expect("it answers") == 1
+    })
+    .await;
+    assert_eq!(dead(&["purge"]), "1 dead letters thrown away\n");
+    assert_eq!(dead(&["list"]), "no dead letters\n");
+}
+
+/// Two dead letters on the clip queue.
+async fn bury_two(url: &str) -> AmqpQueue {
+    let options = AmqpOptions::new(url, Topology::new(Netuid::new(70)));
+    let queue = AmqpQueue::connect(options).await.expect("the broker is up");
+    let messages = (0..2).map(|id| Message {
+        id: id.to_string(),
+        body: b"body".to_vec(),
+        trace: None,
+    });
+    let published = queue.publish(Route::Clip, messages.collect()).await;
+    published.expect("published");
+    let mut deliveries = queue.consume(Route::Clip, 1).await.expect("a consumer");
+    for _ in 0..2 {
+        let delivery = deliveries.next().await.expect("a message");
+        let reason = "foreign: not ours".to_owned();
+        let buried = delivery.settle(Settlement::Dead { reason }).await;
+        buried.expect("buried");
+    }
+    drop(deliveries);
+    queue
 }

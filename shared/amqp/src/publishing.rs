@@ -83,8 +83,17 @@ impl Publisher {
         self.channel().await.map(|_| ())
     }
 
-    pub(crate) fn close(&self) {
+    /// Closes the channels in good order: one that is dropped closes by itself, and its connection must not go first.
+    pub(crate) async fn close(&self) {
+        let mut channels = Vec::new();
+        self.pool.retain(|channel, _| {
+            channels.push(channel.clone());
+            false
+        });
         self.pool.close();
+        for channel in channels {
+            self.link.done_with(&channel).await;
+        }
     }
 
     async fn channel(&self) -> Result<Object<Opener>, QueueError> {

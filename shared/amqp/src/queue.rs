@@ -36,7 +36,7 @@ impl AmqpQueue {
 
     /// Closes the connection in good order.
     pub async fn close(&self) {
-        self.publisher.close();
+        self.publisher.close().await;
         self.link.close().await;
     }
 

@@ -1,11 +1,10 @@
 use crate::clips::{Clip, Waiting, posted};
 use crate::keys::{Keys, RoundKeys};
-use crate::link::{Ask, Links, board_error};
+use crate::link::{Ask, Links};
 use crate::meter::{Call, Meter};
 use crate::options::{Address, RedisOptions};
 use crate::script::Scripts;
 use async_trait::async_trait;
-use futures::StreamExt;
 use nexis_ports::{Board, BoardError, Leadership, Posted, Stage, Tally, Write};
 use nexis_protocol::{Hotkey, IntervalId, JobId, LeaderEpoch};
 use redis::aio::PubSub;
@@ -37,11 +36,11 @@ pub(crate) struct Inner {
     pub(crate) waiting: Waiting,
     pub(crate) retention_ms: u64,
     fact_retention_ms: u64,
-    answer_within: Duration,
+    pub(crate) answer_within: Duration,
     /// The epoch that this process has stamped on every listed interval.
     stamped: AtomicU64,
     /// The subscription that [`Board::changed`] listens on; hints wait in it between two calls.
-    hints: Mutex<Option<PubSub>>,
+    pub(crate) hints: Mutex<Option<PubSub>>,
 }
 
 /// What a leader's script answers.
@@ -245,30 +244,6 @@ impl RedisBoard {
             .ask(Call::Read, &Ask::One(Cmd::get(key)))
             .await?;
         Ok(bits.unwrap_or_default())
-    }
-
-    async fn wait_for_hint(&self) -> Result<(), BoardError> {
-        let mut hints = self.inner.hints.lock().await;
-        if hints.is_none() {
-            let channel = self.inner.keys.channel();
-            let subscription = self.inner.links.subscribe(&channel).await;
-            let subscription = subscription.map_err(|error| board_error(&error))?;
-            // What happened before we listened was not heard: let the caller look.
-            *hints = Some(subscription);
-            return Ok(());
-        }
-        let Some(subscription) = hints.as_mut() else {
-            return Ok(());
-        };
-        let mut messages = subscription.on_message();
-        if messages.next().await.is_none() {
-            drop(messages);
-            *hints = None;
-            return Err(BoardError::Unavailable("the subscription ended".to_owned()));
-        }
-        // Many hints are one.
-        while let Some(Some(_)) = futures::FutureExt::now_or_never(messages.next()) {}
-        Ok(())
     }
 }
 
@@ -596,18 +571,6 @@ impl Board for RedisBoard {
     }
 
     async fn changed(&self, at_most: Duration) {
-        let began = tokio::time::Instant::now();
-        match tokio::time::timeout(at_most, self.wait_for_hint()).await {
-            Ok(Ok(())) | Err(_) => {}
-            Ok(Err(error)) => {
-                // No hints while Redis is away: a hint may be missed, so wait a little and look.
-                tracing::debug!(%error, "waiting for changes without hints");
-                let rest = at_most.saturating_sub(began.elapsed());
-                tokio::time::sleep(rest.min(self.inner.answer_within).min(RETRY)).await;
-            }
-        }
+        self.wait_for_change(at_most).await;
     }
 }
-
-/// Between two attempts to subscribe.
-const RETRY: Duration = Duration::from_secs(1);

@@ -26,6 +26,7 @@
 
 mod board;
 mod clips;
+mod hints;
 mod keys;
 mod link;
 mod meter;

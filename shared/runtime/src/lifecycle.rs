@@ -47,6 +47,8 @@ enum Importance {
     Essential,
     /// Its end is logged; its owner starts it again if it matters.
     Background,
+    /// As in the background, and nobody waits for it: it goes when all others have ended.
+    Attendant,
 }
 
 /// Both tokens, for tasks.
@@ -108,11 +110,22 @@ impl Spawner {
         self.spawn(name, Importance::Background, task);
     }
 
+    /// A task that attends to the others until the last of them has ended (the health page): the process does not
+    /// live on for it.
+    pub fn attendant<F>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        self.spawn(name, Importance::Attendant, task);
+    }
+
     fn spawn<F>(&self, name: &'static str, importance: Importance, task: F)
     where
         F: Future<Output = Result<(), Failure>> + Send + 'static,
     {
-        self.running.fetch_add(1, Ordering::AcqRel);
+        if importance != Importance::Attendant {
+            self.running.fetch_add(1, Ordering::AcqRel);
+        }
         let (hard, ended) = (self.stop.hard.clone(), self.ended.clone());
         // Two spawns, so that a panic is seen as such and the end is told in every case.
         let mut inner = tokio::spawn(task);
@@ -216,7 +229,9 @@ impl Lifecycle {
                     }
                 }
                 Some(ended) = self.ended.recv() => {
-                    self.spawner.running.fetch_sub(1, Ordering::AcqRel);
+                    if ended.importance != Importance::Attendant {
+                        self.spawner.running.fetch_sub(1, Ordering::AcqRel);
+                    }
                     let verdict = judge(&ended, stop.soft.is_cancelled());
                     if let Some(verdict) = verdict {
                         if exit == Exit::Asked {
@@ -275,7 +290,7 @@ fn judge(ended: &Ended, stopping: bool) -> Option<Exit> {
             Some(Exit::TaskDied)
         }
         (_, Outcome::Finished(Ok(()))) => None,
-        (Importance::Background, Outcome::Finished(Err(failure))) => {
+        (Importance::Background | Importance::Attendant, Outcome::Finished(Err(failure))) => {
             tracing::warn!(
                 task,
                 error = telemetry::chain(failure.source.as_ref()),
@@ -291,7 +306,7 @@ fn judge(ended: &Ended, stopping: bool) -> Option<Exit> {
             );
             Some(failure.exit)
         }
-        (Importance::Background, Outcome::Panicked) => {
+        (Importance::Background | Importance::Attendant, Outcome::Panicked) => {
             tracing::error!(task, "background task panicked");
             None
         }

@@ -24,9 +24,10 @@ pub enum TelemetryError {
     Twice(#[source] TryInitError),
 }
 
-/// Crates below us that tell more than an operator wants at our own level.
+/// Crates below us that tell more than an operator wants at our own level. All that lapin has to tell comes to us as
+/// an error as well, and is told there once.
 const CHATTY: &str = "hyper=warn,hyper_util=warn,rustls=warn,h2=warn,aws_smithy_runtime=warn,\
-aws_sdk_s3=warn,jsonrpsee=warn,subxt=warn,lapin=warn,soketto=warn";
+aws_sdk_s3=warn,jsonrpsee=warn,subxt=warn,lapin=off,soketto=warn";
 
 /// The filter for a level (`info`, any case; Python's names too) or a tracing filter (`info,nexis_worker=debug`).
 pub fn filter(text: &str) -> Result<EnvFilter, TelemetryError> {

@@ -169,7 +169,7 @@ pub const TABLE: &[Entry] = &[
     entry("NEXIS_VALIDATION_API_NONCE_MAX_AGE_SEC", "api.nonce_age", Kind::Seconds, "86400", "How long a nonce stays used."),
 
     entry("NEXIS_AMQP_URL", "fleet.amqp_url", Kind::Secret, "", "Address of the broker, amqp://user:password@host/vhost."),
-    entry("NEXIS_REDIS_URL", "fleet.redis_url", Kind::Secret, "", "Address of the board, redis://user:password@host."),
+    entry("NEXIS_REDIS_URL", "fleet.redis_url", Kind::Secret, "", "Address of the board, redis://user:password@host; of a Redis Cluster any node's, or several separated by commas."),
     entry("NEXIS_LEASE_TTL", "fleet.lease_ttl", Kind::Duration, "10s", "How long a leader stays leader without a sign of life."),
     entry("NEXIS_DRAIN_GRACE", "fleet.drain_grace", Kind::Duration, "30s", "After a stop signal: time to finish or hand back what is held."),
     entry("NEXIS_CONSUMER_TIMEOUT", "fleet.consumer_timeout", Kind::Duration, "30m", "The broker's consumer timeout (its own setting, told to us)."),

@@ -125,3 +125,29 @@ async fn a_reached_goal_stops_the_others_and_is_a_good_end() {
     let (_signal, signals) = mpsc::channel(1);
     assert_eq!(lifecycle.run_until(signals, 0).await, Exit::Asked);
 }
+
+#[tokio::test]
+async fn an_attendant_keeps_no_process_alive_and_stays_until_the_last_task_ends() {
+    let lifecycle = Lifecycle::new(GRACE);
+    let stop = lifecycle.stop();
+    let (there, seen) = (Arc::new(AtomicBool::new(false)), stop.clone());
+    let attends = there.clone();
+    lifecycle.spawner().attendant("page", async move {
+        attends.store(true, Ordering::SeqCst);
+        seen.hard.cancelled().await;
+        attends.store(false, Ordering::SeqCst);
+        Ok(())
+    });
+    let still = there.clone();
+    lifecycle.spawner().essential("work", async move {
+        stop.soft.cancelled().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(still.load(Ordering::SeqCst));
+        Ok(())
+    });
+    let (signal, signals) = mpsc::channel(4);
+    signal.send(()).await.expect("open");
+    let start = Instant::now();
+    assert_eq!(lifecycle.run_until(signals, 0).await, Exit::Asked);
+    assert!(start.elapsed() < GRACE);
+}

@@ -54,7 +54,7 @@ pub async fn vitals(settings: &Settings, spawner: &Spawner) -> Result<Vitals, Fl
             })?;
         let (page, metrics) = (vitals.health.clone(), vitals.metrics.clone());
         let stop = spawner.stop().hard;
-        spawner.background("health", async move {
+        spawner.attendant("health", async move {
             nexis_runtime::health::serve(listener, page, metrics, stop).await;
             Ok(())
         });

@@ -8,7 +8,14 @@ use gstreamer_app as app;
 use serde::{Deserialize, Serialize};
 
 use crate::front;
-use crate::pipeline::{self, PipelineError, Running};
+use crate::pipeline::{self, PipelineError, Running, Stage};
+
+mod picker;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use picker::Picker;
 
 /// A picture of the clip.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,15 +63,6 @@ pub enum FramesError {
     Encode(#[source] PipelineError),
 }
 
-/// The output slot of `-vf fps=6/5` that a time rounds to (half away from zero).
-/// A microsecond is forgiven, since times arrive cut to whole nanoseconds.
-fn slot(at: u64) -> u64 {
-    (u128::from(at + 1_000) * 12 + 5_000_000_000)
-        .div_euclid(10_000_000_000)
-        .try_into()
-        .unwrap_or(u64::MAX)
-}
-
 struct Picked {
     number: u32,
     at: u64,
@@ -87,58 +85,46 @@ fn pick(
     budget: Budget,
 ) -> Result<Vec<Picked>, PipelineError> {
     let deadline = Instant::now() + budget.time;
-    let opened = pipeline::open(clip, container, true)?;
-    let mut picked: Vec<Picked> = Vec::new();
-    let mut held: Option<Picked> = None;
-    let mut next = None;
-    let mut end = 0;
+    if let Some(found) = plan::picked(clip, container, wanted, budget, deadline) {
+        return Ok(found);
+    }
+    pick_from_all(clip, container, wanted, budget, deadline)
+}
+
+/// The same out of a full decode, up to the picture after the last one picked.
+fn pick_from_all(
+    clip: &[u8],
+    container: front::Container,
+    wanted: usize,
+    budget: Budget,
+    deadline: Instant,
+) -> Result<Vec<Picked>, PipelineError> {
+    let opened = pipeline::open(clip, container, Stage::Decoded)?;
+    let mut picker = Picker::new(wanted);
     for number in 0..budget.frames {
         let sample = match opened.next(deadline) {
             Ok(Some(sample)) => sample,
             Ok(None) => break,
-            Err(error) if held.is_none() => return Err(error),
+            Err(error) if !picker.has_any() => return Err(error),
             Err(_) => break,
         };
         within(&sample, budget.pixels)?;
         let Some((at, length)) = shown(&sample, number) else {
             continue;
         };
-        // Some decoders (GIF) give every picture the first one's time: then they follow one another.
-        let at = match &held {
-            Some(last) if at <= last.at => last.at.saturating_add(length),
-            _ => at,
-        };
-        end = at.saturating_add(length);
-        let next = next.get_or_insert(slot(at));
-        while let Some(last) = &held
-            && *next < slot(at)
-            && picked.len() < wanted
-        {
-            picked.push(Picked {
-                number: last.number,
-                at: last.at,
-                sample: last.sample.clone(),
-            });
-            *next += 1;
-        }
-        held = Some(Picked { number, at, sample });
-        if picked.len() >= wanted {
-            return Ok(picked);
+        picker.offer(number, at, length, sample);
+        if picker.is_full() {
+            break;
         }
     }
-    let mut next = next.unwrap_or(0);
-    while let Some(last) = &held
-        && next < slot(end)
-        && picked.len() < wanted
-    {
-        picked.push(Picked {
-            number: last.number,
-            at: last.at,
-            sample: last.sample.clone(),
-        });
-        next += 1;
-    }
-    Ok(picked)
+    let picks = picker.finish().into_iter();
+    Ok(picks
+        .map(|pick| Picked {
+            number: pick.number,
+            at: pick.at,
+            sample: pick.what,
+        })
+        .collect())
 }
 
 /// When a picture is shown and for how long, nanoseconds. Some demuxers (GIF) leave both to the frame rate.

@@ -1,17 +1,17 @@
 //! GStreamer pipelines over bytes in memory: built in code from a closed list of elements.
 
+use std::cell::Cell;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as app;
 
 use crate::front::Container;
-use crate::probe::Probed;
 
 /// Elements that may be built; no other factory is ever asked for.
 pub const ELEMENTS: &[&str] = &[
@@ -267,51 +267,109 @@ fn demuxer(container: Container) -> Result<gst::Element, PipelineError> {
         Container::Matroska => "matroskademux",
         Container::Avi => "avidemux",
         Container::Flv => "flvdemux",
-        Container::Ts => "tsdemux",
+        Container::Transport(..) => "tsdemux",
         Container::Gif => "avdemux_gif",
-        Container::Picture => {
-            return Err(PipelineError::Unsupported("single pictures".to_owned()));
+        other => {
+            return Err(PipelineError::Unsupported(format!("{other:?}")));
         }
     })
 }
 
-/// Parser, decoder and ffprobe's name for the caps of a demuxed stream.
-fn chain(caps: &gst::StructureRef) -> Option<(Option<&'static str>, &'static str, &'static str)> {
+/// Parser and decoder for the caps of a demuxed stream.
+fn chain(caps: &gst::StructureRef) -> Option<(Option<&'static str>, &'static str)> {
     Some(match caps.name().as_str() {
-        "video/x-h264" => (Some("h264parse"), "avdec_h264", "h264"),
-        "video/x-h265" => (Some("h265parse"), "avdec_h265", "hevc"),
-        "video/x-vp8" => (None, "vp8dec", "vp8"),
-        "video/x-vp9" => (Some("vp9parse"), "vp9dec", "vp9"),
-        "video/x-av1" => (Some("av1parse"), "av1dec", "av1"),
-        "image/jpeg" => (Some("jpegparse"), "jpegdec", "mjpeg"),
-        "image/gst-libav-gif" => (None, "avdec_gif", "gif"),
+        "video/x-h264" => (Some("h264parse"), "avdec_h264"),
+        "video/x-h265" => (Some("h265parse"), "avdec_h265"),
+        "video/x-vp8" => (None, "vp8dec"),
+        "video/x-vp9" => (Some("vp9parse"), "vp9dec"),
+        "video/x-av1" => (Some("av1parse"), "av1dec"),
+        "image/jpeg" => (Some("jpegparse"), "jpegdec"),
+        "image/gst-libav-gif" => (None, "avdec_gif"),
         "video/mpeg" => match caps.get::<i32>("mpegversion") {
-            Ok(4) => (Some("mpeg4videoparse"), "avdec_mpeg4", "mpeg4"),
-            _ => (Some("mpegvideoparse"), "avdec_mpeg2video", "mpeg2video"),
+            Ok(4) => (Some("mpeg4videoparse"), "avdec_mpeg4"),
+            _ => (Some("mpegvideoparse"), "avdec_mpeg2video"),
         },
-        "video/x-divx" => (Some("mpeg4videoparse"), "avdec_mpeg4", "mpeg4"),
+        "video/x-divx" => (Some("mpeg4videoparse"), "avdec_mpeg4"),
         _ => return None,
     })
 }
 
 /// The first video stream of a clip on its way into a sink.
 pub(crate) struct Opened {
-    pub(crate) running: Running,
-    pub(crate) sink: app::AppSink,
-    /// Told once: the codec's name, or that the stream cannot be handled.
-    pub(crate) linked: Receiver<Result<&'static str, PipelineError>>,
-    /// Set once an element has given up: what is still in the pipeline is drained, no more.
-    failed: AtomicBool,
+    _running: Running,
+    sink: app::AppSink,
+    /// How linking the video stream ended, once there is one.
+    linked: Receiver<Result<(), PipelineError>>,
+    /// There is a video stream, and it is linked to the sink.
+    flows: Cell<bool>,
+    /// The pads whose tasks drive everything: the demuxer's when it pulls, the source's when the demuxer is fed.
+    drivers: [gst::Pad; 2],
 }
 
-/// How long a sample may take to come out of a pipeline whose demuxer has given up.
-const DRAIN: Duration = Duration::from_millis(300);
+/// How far the first video stream is taken.
+pub(crate) enum Stage {
+    /// Parsed into whole coded pictures of this kind; a stream of another kind is refused.
+    Parsed(&'static str),
+    /// Decoded, all of it.
+    Decoded,
+    /// Decoded as far as a plan says.
+    Chosen(Gate),
+}
 
-/// Builds source, demuxer, parser and (when `decode`) decoder; the pipeline plays when this returns.
+/// What a decoder is fed, and what is taken from it.
+pub(crate) struct Gate {
+    /// Whether each coded picture is fed to the decoder; behind the last one the stream ends.
+    pub(crate) feed: Vec<bool>,
+    /// Nanoseconds at which the pictures that are taken are shown.
+    pub(crate) show: Vec<u64>,
+}
+
+impl Gate {
+    /// Stands before and behind `decoder`.
+    fn put_around(self, decoder: &gst::Element) -> Option<()> {
+        let place = AtomicUsize::new(0);
+        let Self { feed, show } = self;
+        let before = decoder.static_pad("sink")?;
+        before.add_probe(gst::PadProbeType::BUFFER, move |pad, _| {
+            let place = place.fetch_add(1, Ordering::Relaxed);
+            if place == feed.len() {
+                // The decoder gives what it holds; upstream learns from the next refused buffer that this is all.
+                pad.send_event(gst::event::Eos::new());
+            }
+            match feed.get(place) {
+                Some(true) => gst::PadProbeReturn::Ok,
+                _ => gst::PadProbeReturn::Drop,
+            }
+        })?;
+        let segment = Mutex::new(None);
+        let behind = decoder.static_pad("src")?;
+        let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+        behind.add_probe(kinds, move |_, info| {
+            let mut segment = segment.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(gst::EventView::Segment(event)) = info.event().map(|event| event.view()) {
+                *segment = event.segment().downcast_ref::<gst::ClockTime>().cloned();
+            }
+            let Some(buffer) = info.buffer() else {
+                return gst::PadProbeReturn::Ok;
+            };
+            let at = segment
+                .as_ref()
+                .and_then(|s| s.to_running_time(buffer.pts()?));
+            if at.is_some_and(|at| show.contains(&at.nseconds())) {
+                gst::PadProbeReturn::Ok
+            } else {
+                gst::PadProbeReturn::Drop
+            }
+        })?;
+        Some(())
+    }
+}
+
+/// Builds source, demuxer, parser and (but for [`Stage::Parsed`]) decoder; the pipeline plays when this returns.
 pub(crate) fn open(
     clip: &[u8],
     container: Container,
-    decode: bool,
+    stage: Stage,
 ) -> Result<Opened, PipelineError> {
     init()?;
     let pipeline = gst::Pipeline::new();
@@ -319,14 +377,21 @@ pub(crate) fn open(
     let missing = missing_bytes(clip, container);
     let (source, demux) = (source(Arc::from(clip), missing)?, demuxer(container)?);
     let sink = app::AppSink::builder().sync(false).max_buffers(2).build();
+    if let Stage::Parsed(kind) = stage {
+        let whole = gst::Caps::builder(kind).field("alignment", "au");
+        sink.set_caps(Some(&whole.build()));
+    }
     let refused = |_| PipelineError::Refused;
     pipeline
         .add_many([&source, &demux, sink.upcast_ref()])
         .map_err(refused)?;
     source.link(&demux).map_err(refused)?;
+    let driver =
+        |element: &gst::Element, name| element.static_pad(name).ok_or(PipelineError::Refused);
+    let drivers = [driver(&source, "src")?, driver(&demux, "sink")?];
     let (told, linked) = sync_channel(1);
     let (weak, target) = (pipeline.downgrade(), sink.clone());
-    let taken = AtomicBool::new(false);
+    let stage = Mutex::new(Some(stage));
     demux.connect_pad_added(move |_, pad| {
         let Some(pipeline) = weak.upgrade() else {
             return;
@@ -336,21 +401,26 @@ pub(crate) fn open(
             return;
         };
         let video = caps.name().starts_with("video/") || caps.name().starts_with("image/");
-        if !video || taken.swap(true, Ordering::SeqCst) {
+        if !video {
             return;
         }
+        let first = stage.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(stage) = first else {
+            return;
+        };
         // The channel has room for the one answer; a second never comes.
-        told.try_send(link(&pipeline, pad, caps, target.upcast_ref(), decode))
+        told.try_send(link(&pipeline, pad, caps, target.upcast_ref(), stage))
             .ok();
     });
     pipeline
         .set_state(gst::State::Playing)
         .map_err(|_| PipelineError::Refused)?;
     Ok(Opened {
-        running,
+        _running: running,
         sink,
         linked,
-        failed: AtomicBool::new(false),
+        flows: Cell::new(false),
+        drivers,
     })
 }
 
@@ -359,18 +429,21 @@ fn link(
     pad: &gst::Pad,
     caps: &gst::StructureRef,
     sink: &gst::Element,
-    decode: bool,
-) -> Result<&'static str, PipelineError> {
+    stage: Stage,
+) -> Result<(), PipelineError> {
     let unsupported = || PipelineError::Unsupported(caps.name().to_string());
-    let (parser, decoder, name) = chain(caps).ok_or_else(unsupported)?;
+    let (parser, decoder) = chain(caps).ok_or_else(unsupported)?;
     let mut elements = Vec::new();
     if let Some(parser) = parser {
         elements.push(element(parser)?);
     }
-    if decode {
+    if !matches!(stage, Stage::Parsed(_)) {
         let decoder = element(decoder)?;
         if decoder.has_property("max-threads") {
             decoder.set_property_from_str("max-threads", "1");
+        }
+        if let Stage::Chosen(gate) = stage {
+            gate.put_around(&decoder).ok_or(PipelineError::Refused)?;
         }
         let convert = element("videoconvert")?;
         let filter = element("capsfilter")?;
@@ -394,61 +467,49 @@ fn link(
         .and_then(|e| e.static_pad("sink"))
         .ok_or(PipelineError::Refused)?;
     pad.link(&first).map_err(|_| PipelineError::Refused)?;
-    Ok(name)
+    Ok(())
 }
 
+/// How often the state of a pipeline is looked at.
+const TURN: gst::ClockTime = gst::ClockTime::from_mseconds(20);
+/// A task is marked as halted before its last turn is over, in which decoders give what they still hold. This long a
+/// picture of that may take.
+const LAST_TURN: gst::ClockTime = gst::ClockTime::from_mseconds(500);
+
 impl Opened {
+    /// Nothing drives the pipeline any more. So a demuxer that gives up without a word, and a clip without a video
+    /// stream, hold nobody up for long.
+    fn run_dry(&self) -> bool {
+        let started = |pad: &gst::Pad| pad.task_state() == gst::TaskState::Started;
+        !self.drivers.iter().any(started)
+    }
+
     /// The next sample; `None` at the end of the stream.
     pub(crate) fn next(&self, deadline: Instant) -> Result<Option<gst::Sample>, PipelineError> {
         loop {
-            let failed = self.failed.load(Ordering::Relaxed);
-            let wait = if failed {
-                DRAIN
-            } else {
-                Duration::from_millis(20)
-            };
-            if let Some(sample) = self
-                .sink
-                .try_pull_sample(gst::ClockTime::try_from(wait).ok())
-            {
+            // Looked at first: the sink is asked once more after everything has come to a halt.
+            let dry = self.run_dry();
+            match self.linked.try_recv() {
+                Ok(Ok(())) => self.flows.set(true),
+                Ok(Err(unlinked)) => return Err(unlinked),
+                Err(_) => {}
+            }
+            if dry && !self.flows.get() {
+                return Err(PipelineError::Refused);
+            }
+            let wait = if dry { LAST_TURN } else { TURN };
+            if let Some(sample) = self.sink.try_pull_sample(wait) {
                 return Ok(Some(sample));
             }
             if self.sink.is_eos() {
                 return Ok(None);
             }
-            if failed {
+            if dry {
                 return Err(PipelineError::Refused);
             }
-            // A clip that breaks off: pictures from before the break are still on their way.
-            self.failed
-                .store(self.running.check().is_err(), Ordering::Relaxed);
             if Instant::now() >= deadline {
                 return Err(PipelineError::Deadline);
             }
         }
     }
-}
-
-/// The size in the parser's caps of the first video stream.
-pub(crate) fn size(clip: &[u8], container: Container) -> Result<Probed, PipelineError> {
-    let opened = open(clip, container, false)?;
-    let sample = opened.next(Instant::now() + Duration::from_secs(10))?;
-    let sample = sample.ok_or(PipelineError::Refused)?;
-    let codec = opened
-        .linked
-        .try_recv()
-        .map_err(|_| PipelineError::Refused)??;
-    let caps = sample
-        .caps()
-        .and_then(|caps| caps.structure(0))
-        .ok_or(PipelineError::Refused)?;
-    let side = |name| {
-        let value = caps.get::<i32>(name).map_err(|_| PipelineError::Refused)?;
-        u32::try_from(value).map_err(|_| PipelineError::Refused)
-    };
-    Ok(Probed {
-        width: side("width")?,
-        height: side("height")?,
-        codec: codec.to_owned(),
-    })
 }

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::front::{self, Front};
-use crate::pipeline::{self, PipelineError};
 
 /// The first video stream of a clip, as ffprobe reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,21 +24,14 @@ pub enum ProbeError {
     /// The container was read and has no video stream.
     #[error("clip has no video stream")]
     NoVideo,
-    /// The demuxer gave up.
-    #[error("could not demux the clip")]
-    Demux(#[source] PipelineError),
 }
 
-/// Coded width and height of the first video stream.
-///
-/// The front parser wins whenever it settles the file (MP4 and QuickTime, Matroska and WebM, JPEG, PNG, GIF;
-/// H.264, H.265, VP8, VP9, AV1, MPEG-4 part 2, MJPEG). Everything else it recognises (AVI, FLV, MPEG-TS, a
-/// codec it does not know) goes through a GStreamer demuxer and parser. Nothing named inside is opened.
+/// Coded width and height of the first video stream, read by the front parser alone: containers and parameter sets
+/// in safe Rust, no decoder. Nothing named inside is opened.
 pub fn probe(clip: &[u8]) -> Result<Probed, ProbeError> {
     match front::read(clip) {
         Front::Video(probed) => Ok(probed),
         Front::NoVideo => Err(ProbeError::NoVideo),
         Front::Unknown => Err(ProbeError::UnknownContainer),
-        Front::Other(container) => pipeline::size(clip, container).map_err(ProbeError::Demux),
     }
 }

@@ -232,8 +232,21 @@ pub(crate) fn vp8_frame(frame: &[u8]) -> Option<Size> {
 }
 
 /// The first AV1 sequence header among OBUs: the largest frame size it allows.
-pub(crate) fn av1_obus(mut obus: &[u8]) -> Option<Size> {
-    while let Some(&header) = obus.first() {
+pub(crate) fn av1_obus(bytes: &[u8]) -> Option<Size> {
+    obus(bytes)
+        .find(|unit| unit.0 == 1)
+        .and_then(|unit| av1_sequence(unit.1))
+}
+
+/// Whether the first picture among OBUs is whole.
+pub(crate) fn av1_picture(bytes: &[u8]) -> bool {
+    obus(bytes).any(|unit| matches!(unit.0, 3 | 6))
+}
+
+/// Kind and body of the OBUs that are whole.
+fn obus(mut obus: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let header = *obus.first()?;
         if header & 0x80 != 0 {
             return None;
         }
@@ -254,12 +267,9 @@ pub(crate) fn av1_obus(mut obus: &[u8]) -> Option<Size> {
         }
         let end = at.checked_add(length)?;
         let body = obus.get(at..end)?;
-        if kind == 1 {
-            return av1_sequence(body);
-        }
         obus = obus.get(end..)?;
-    }
-    None
+        Some((kind, body))
+    })
 }
 
 fn av1_sequence(body: &[u8]) -> Option<Size> {
@@ -339,6 +349,71 @@ pub(crate) fn mpeg4_vol(bytes: &[u8]) -> Option<Size> {
     plausible((width, bits.take(13)?))
 }
 
+/// Picture sizes that H.263 numbers.
+fn h263_format(number: u32) -> Option<Size> {
+    Some(match number {
+        1 => (128, 96),
+        2 => (176, 144),
+        3 => (352, 288),
+        4 => (704, 576),
+        5 => (1408, 1152),
+        _ => return None,
+    })
+}
+
+/// An H.263 picture header's size.
+pub(crate) fn h263_picture(bytes: &[u8]) -> Option<Size> {
+    let mut bits = Bits::new(bytes);
+    if bits.take(22)? != 0x20 {
+        return None;
+    }
+    bits.skip(8 + 5)?;
+    let format = bits.take(3)?;
+    if format != 7 {
+        return h263_format(format);
+    }
+    if bits.take(3)? != 1 {
+        return None;
+    }
+    let format = bits.take(3)?;
+    if format != 6 {
+        return h263_format(format);
+    }
+    bits.skip(15 + 9)?;
+    if bits.flag()? {
+        bits.skip(2)?;
+    }
+    bits.skip(4)?;
+    let width = (bits.take(9)? + 1) * 4;
+    bits.skip(1)?;
+    plausible((width, bits.take(9)? * 4))
+}
+
+/// A Sorenson H.263 picture header's size.
+pub(crate) fn flv1_picture(bytes: &[u8]) -> Option<Size> {
+    let mut bits = Bits::new(bytes);
+    if bits.take(17)? != 1 {
+        return None;
+    }
+    bits.skip(5 + 8)?;
+    plausible(match bits.take(3)? {
+        0 => (bits.take(8)?, bits.take(8)?),
+        1 => (bits.take(16)?, bits.take(16)?),
+        2 => (352, 288),
+        3 => (176, 144),
+        4 => (128, 96),
+        5 => (320, 240),
+        6 => (160, 120),
+        _ => return None,
+    })
+}
+
+/// The size in a picture of either Flash screen video: block sizes beside the sides.
+pub(crate) fn flash_screen(bytes: &[u8]) -> Option<Size> {
+    let side = |at| be16(bytes, at).map(|n| n & 0x0fff);
+    plausible((side(0)?, side(2)?))
+}
+
 /// A JPEG's frame header.
 pub(crate) fn jpeg(bytes: &[u8]) -> Option<Size> {
     if bytes.get(..2)? != [0xff, 0xd8] {
@@ -363,12 +438,25 @@ pub(crate) fn jpeg(bytes: &[u8]) -> Option<Size> {
     }
 }
 
-/// A PNG's image header.
+/// Whether the bytes begin as a PNG does.
+pub(crate) fn is_png(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\x89PNG\r\n\x1a\n") && bytes.get(12..16) == Some(b"IHDR")
+}
+
+/// A PNG's size. As a decoder has it, there is none before the first piece of the picture is whole.
 pub(crate) fn png(bytes: &[u8]) -> Option<Size> {
-    if bytes.get(..8)? != b"\x89PNG\r\n\x1a\n" || bytes.get(12..16)? != b"IHDR" {
+    if !is_png(bytes) {
         return None;
     }
-    plausible((be32(bytes, 16)?, be32(bytes, 20)?))
+    let mut at = 8usize;
+    loop {
+        let end = at.checked_add(12)?.checked_add(be32(bytes, at)? as usize)?;
+        if bytes.get(at + 4..at + 8)? == b"IDAT" {
+            bytes.get(at..end)?;
+            return plausible((be32(bytes, 16)?, be32(bytes, 20)?));
+        }
+        at = end;
+    }
 }
 
 /// A GIF's logical screen.
@@ -389,6 +477,24 @@ pub(crate) fn gif(bytes: &[u8]) -> Option<Size> {
 pub(crate) fn be16(bytes: &[u8], at: usize) -> Option<u32> {
     let pair = bytes.get(at..at.checked_add(2)?)?;
     Some(u32::from(u16::from_be_bytes(pair.try_into().ok()?)))
+}
+
+/// Three bytes, big-endian.
+pub(crate) fn be24(bytes: &[u8], at: usize) -> Option<u32> {
+    let [a, b, c] = *bytes.get(at..)?.first_chunk::<3>()?;
+    Some(u32::from_be_bytes([0, a, b, c]))
+}
+
+/// Two bytes, little-endian.
+pub(crate) fn le16(bytes: &[u8], at: usize) -> Option<u32> {
+    let pair = bytes.get(at..)?.first_chunk::<2>()?;
+    Some(u32::from(u16::from_le_bytes(*pair)))
+}
+
+/// Four bytes, little-endian.
+pub(crate) fn le32(bytes: &[u8], at: usize) -> Option<u32> {
+    let four = bytes.get(at..)?.first_chunk::<4>()?;
+    Some(u32::from_le_bytes(*four))
 }
 
 /// Four bytes, big-endian.

@@ -1,9 +1,6 @@
 //! Matroska and WebM: the first video track and its first blocks.
 
-use super::mp4::Found;
-use super::stream::{Codec, VideoStream};
-
-const SAMPLES: usize = 48;
+use super::stream::{Codec, Found, SAMPLES, VideoStream};
 
 /// A variable-length number; `keep` leaves the length marker in, as ids do.
 fn number(bytes: &[u8], at: &mut usize, keep: bool) -> Option<u64> {
@@ -26,19 +23,23 @@ fn number(bytes: &[u8], at: &mut usize, keep: bool) -> Option<u64> {
     Some(value)
 }
 
-/// Elements inside `bytes`; one of unknown or too large a size reaches to the end.
-fn elements(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+/// Elements inside `bytes`: id, body, and whether the body is whole. One of unknown or too large a size reaches to
+/// the end.
+fn pieces(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8], bool)> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let id = number(bytes, &mut at, true)?;
         let size = number(bytes, &mut at, false)?;
-        let end = at
-            .saturating_add(usize::try_from(size).unwrap_or(usize::MAX))
-            .min(bytes.len());
+        let stated = at.saturating_add(usize::try_from(size).unwrap_or(usize::MAX));
+        let end = stated.min(bytes.len());
         let body = bytes.get(at..end)?;
         at = end;
-        Some((id, body))
+        Some((id, body, stated == end))
     })
+}
+
+fn elements(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    pieces(bytes).map(|(id, body, _)| (id, body))
 }
 
 fn child(bytes: &[u8], id: u64) -> Option<&[u8]> {
@@ -59,7 +60,9 @@ pub(crate) fn first_video(file: &[u8]) -> Found<'_> {
     let Some(segment) = child(file, 0x1853_8067) else {
         return Found::Unsettled;
     };
-    let Some(tracks) = child(segment, 0x1654_AE6B) else {
+    // Tracks that are cut off are none to ffmpeg.
+    let tracks = pieces(segment).find(|found| found.0 == 0x1654_AE6B);
+    let Some((_, tracks, true)) = tracks else {
         return Found::Unsettled;
     };
     for (id, entry) in elements(tracks) {
@@ -76,10 +79,7 @@ pub(crate) fn first_video(file: &[u8]) -> Found<'_> {
 }
 
 fn track<'a>(segment: &'a [u8], entry: &'a [u8]) -> Option<VideoStream<'a>> {
-    // Compressed or encrypted tracks are left to the demuxer.
-    if child(entry, 0x6D80).is_some() {
-        return None;
-    }
+    let mut private = child(entry, 0x63A2).unwrap_or(&[]);
     let codec = match child(entry, 0x86)? {
         b"V_MPEG4/ISO/AVC" => Codec::H264,
         b"V_MPEGH/ISO/HEVC" => Codec::H265,
@@ -87,16 +87,28 @@ fn track<'a>(segment: &'a [u8], entry: &'a [u8]) -> Option<VideoStream<'a>> {
         b"V_VP9" => Codec::Vp9,
         b"V_AV1" => Codec::Av1,
         b"V_MPEG4/ISO/ASP" | b"V_MPEG4/ISO/SP" => Codec::Mpeg4,
+        b"V_MPEG1" | b"V_MPEG2" => Codec::Mpeg2,
         b"V_MJPEG" => Codec::Mjpeg,
-        _ => return None,
+        b"V_THEORA" => Codec::Stated("theora"),
+        b"V_FFV1" => Codec::Stated("ffv1"),
+        b"V_PRORES" => Codec::Stated("prores"),
+        b"V_UNCOMPRESSED" => Codec::Stated("rawvideo"),
+        b"V_MS/VFW/FOURCC" => {
+            let tag: [u8; 4] = private.get(16..20)?.try_into().ok()?;
+            private = private.get(40..).unwrap_or(&[]);
+            Codec::of_bitmap(tag)
+        }
+        _ => Codec::Stated("unknown"),
     };
     let number = unsigned(child(entry, 0xD7)?);
     let video = child(entry, 0xE0)?;
     let side = |id| child(video, id).and_then(|b| u32::try_from(unsigned(b)).ok());
     let stated = (side(0xB0)?, side(0xBA)?);
-    let private = child(entry, 0x63A2).unwrap_or(&[]);
     let mut samples = Vec::new();
-    blocks(segment, number, &mut samples);
+    // Of compressed or encrypted tracks only the container's word is taken.
+    if child(entry, 0x6D80).is_none() {
+        blocks(segment, number, &mut samples);
+    }
     Some(VideoStream {
         codec,
         private,

@@ -1,10 +1,7 @@
 //! MP4 and QuickTime: the first video stream in the order in which ffmpeg meets it.
 
 use super::codec::{self, be16, be32};
-use super::stream::{Codec, VideoStream};
-
-/// How many samples are looked at before the container's word is taken.
-const SAMPLES: usize = 48;
+use super::stream::{Codec, Found, SAMPLES, VideoStream};
 
 type Boxed<'a> = ([u8; 4], usize, &'a [u8]);
 
@@ -40,19 +37,21 @@ fn child(bytes: &[u8], kind: [u8; 4]) -> Option<&[u8]> {
         .map(|found| found.2)
 }
 
-/// What the front parser made of a file.
-pub(crate) enum Found<'a> {
-    /// A stream it can settle.
-    Stream(VideoStream<'a>),
-    /// A whole container without a video stream.
-    NoVideo,
-    /// No `moov`, or a codec that is not known here.
-    Unsettled,
+/// The `moov`. Some writers hide it in a box that is skipped; ffmpeg finds it there, but not with fragments.
+fn index(file: &[u8]) -> Option<&[u8]> {
+    let hidden = |(kind, _, body): &Boxed<'_>| {
+        matches!(kind, b"free" | b"hoov") && matches!(body.get(4..8), Some(b"mvhd" | b"cmov"))
+    };
+    let fragmented = || boxes(file, 0).any(|found| &found.0 == b"moof");
+    child(file, *b"moov").or_else(|| {
+        let hidden = boxes(file, 0).find(hidden)?;
+        (!fragmented()).then_some(hidden.2)
+    })
 }
 
 /// Looks for the first video stream.
 pub(crate) fn first_video(file: &[u8]) -> Found<'_> {
-    let Some((_, _, moov)) = boxes(file, 0).find(|found| &found.0 == b"moov") else {
+    let Some(moov) = index(file) else {
         return Found::Unsettled;
     };
     for (kind, _, body) in boxes(moov, 0) {
@@ -129,7 +128,10 @@ fn video_track<'a>(file: &'a [u8], trak: &'a [u8], media: &'a [u8]) -> Option<Vi
         b"mp4v" => esds(child(extra, *b"esds")?)?,
         b"jpeg" | b"mjpa" => (Codec::Mjpeg, None),
         b"png " => (Codec::Png, None),
-        _ => return None,
+        b"m1v " | b"m2v1" | b"mpg1" | b"mpg2" => (Codec::Mpeg2, None),
+        b"s263" | b"h263" | b"H263" => (Codec::H263, None),
+        b"apcn" | b"apcs" | b"apco" | b"apch" | b"ap4h" => (Codec::Stated("prores"), None),
+        _ => (Codec::Stated("unknown"), None),
     };
     let mut samples = table_samples(file, table).unwrap_or_default();
     if samples.is_empty() {
@@ -137,7 +139,11 @@ fn video_track<'a>(file: &'a [u8], trak: &'a [u8], media: &'a [u8]) -> Option<Vi
             .and_then(|t| be32(t, if t.first() == Some(&1) { 20 } else { 12 }));
         samples = fragment_samples(file, id?);
     }
-    let stated = (be16(entry, 24)?, be16(entry, 26)?);
+    let stated = match codec {
+        // ffmpeg takes their size from the bitstream only, and shows 0 x 0 without a decodable picture.
+        Codec::Mpeg4 | Codec::H263 => (0, 0),
+        _ => (be16(entry, 24)?, be16(entry, 26)?),
+    };
     Some(VideoStream {
         codec,
         private: private.unwrap_or(&[]),
@@ -174,10 +180,11 @@ fn esds(body: &[u8]) -> Option<(Codec, Option<&[u8]>)> {
                     0x20 => Codec::Mpeg4,
                     0x21 => Codec::H264,
                     0x23 => Codec::H265,
+                    0x60..=0x65 | 0x6a => Codec::Mpeg2,
                     0x6c => Codec::Mjpeg,
                     0x6d => Codec::Png,
                     0xb1 => Codec::Vp9,
-                    _ => return None,
+                    _ => Codec::Stated("unknown"),
                 });
                 at += 13;
             }

@@ -1,6 +1,21 @@
 //! One video stream as its container describes it, and the size ffprobe would report for it.
 
 use super::codec::{self, Size};
+use super::raw;
+use crate::probe::Probed;
+
+/// How many samples are looked at before the container's word is taken.
+pub(crate) const SAMPLES: usize = 48;
+
+/// What a container's reader made of a file.
+pub(crate) enum Found<'a> {
+    /// Its first video stream.
+    Stream(VideoStream<'a>),
+    /// A whole container without a video stream.
+    NoVideo,
+    /// Broken before its streams are described.
+    Unsettled,
+}
 
 /// The codecs that the front parser knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,8 +26,16 @@ pub(crate) enum Codec {
     Vp9,
     Av1,
     Mpeg4,
+    /// Also MPEG-1: its sequence header is the same.
+    Mpeg2,
+    H263,
+    Flv1,
+    FlashScreen,
+    FlashScreen2,
     Mjpeg,
     Png,
+    /// One that is not looked into: what the container says counts. ffprobe's name of it, where it is known.
+    Stated(&'static str),
 }
 
 impl Codec {
@@ -25,8 +48,40 @@ impl Codec {
             Self::Vp9 => "vp9",
             Self::Av1 => "av1",
             Self::Mpeg4 => "mpeg4",
+            Self::Mpeg2 => "mpeg2video",
+            Self::H263 => "h263",
+            Self::Flv1 => "flv1",
+            Self::FlashScreen => "flashsv",
+            Self::FlashScreen2 => "flashsv2",
             Self::Mjpeg => "mjpeg",
             Self::Png => "png",
+            Self::Stated(name) => name,
+        }
+    }
+
+    /// The codec of a bitmap header's four letters (AVI, ASF, Matroska).
+    pub(crate) fn of_bitmap(mut tag: [u8; 4]) -> Self {
+        tag.make_ascii_uppercase();
+        match &tag {
+            b"H264" | b"X264" | b"AVC1" | b"DAVC" => Self::H264,
+            b"H265" | b"X265" | b"HEVC" => Self::H265,
+            b"FMP4" | b"XVID" | b"DIVX" | b"DX50" | b"MP4V" | b"M4S2" | b"MP4S" | b"3IV2" => {
+                Self::Mpeg4
+            }
+            b"MPG1" | b"MPG2" | b"MPEG" | b"\x01\0\0\x10" | b"\x02\0\0\x10" => Self::Mpeg2,
+            b"MJPG" | b"AVRN" => Self::Mjpeg,
+            b"VP80" => Self::Vp8,
+            b"VP90" => Self::Vp9,
+            b"AV01" => Self::Av1,
+            b"H263" | b"U263" => Self::H263,
+            b"FLV1" => Self::Flv1,
+            b"MPNG" => Self::Png,
+            b"WMV1" => Self::Stated("wmv1"),
+            b"WMV2" => Self::Stated("wmv2"),
+            b"WMV3" => Self::Stated("wmv3"),
+            b"MP42" => Self::Stated("msmpeg4v2"),
+            b"MP43" | b"DIV3" => Self::Stated("msmpeg4v3"),
+            _ => Self::Stated("unknown"),
         }
     }
 }
@@ -43,6 +98,20 @@ pub(crate) struct VideoStream<'a> {
 }
 
 impl VideoStream<'_> {
+    /// What ffprobe reports.
+    pub(crate) fn probed(&self) -> Probed {
+        let (width, height) = self.size();
+        let codec = match self.codec {
+            Codec::Mpeg2 if self.mpeg2().is_some_and(|found| !found.1) => "mpeg1video",
+            codec => codec.name(),
+        };
+        Probed {
+            width,
+            height,
+            codec: codec.to_owned(),
+        }
+    }
+
     /// The size ffprobe reports: the bitstream's when a decoder gets that far, else the container's.
     pub(crate) fn size(&self) -> Size {
         let mut samples = self.samples.iter().copied();
@@ -57,17 +126,19 @@ impl VideoStream<'_> {
                 .and_then(codec::av1_obus)
                 .or_else(|| samples.find_map(codec::av1_obus))
                 .unwrap_or(self.stated),
-            // Its size is taken from the bitstream only: ffprobe shows 0 x 0 without a decodable picture.
             Codec::Mpeg4 => {
                 let begun = self.samples.iter().any(|s| s.starts_with(&[0, 0, 1]));
-                let found =
-                    codec::mpeg4_vol(self.private).or_else(|| samples.find_map(codec::mpeg4_vol));
-                if begun {
-                    found.unwrap_or((0, 0))
-                } else {
-                    (0, 0)
-                }
+                codec::mpeg4_vol(self.private)
+                    .or_else(|| samples.find_map(codec::mpeg4_vol))
+                    .filter(|_| begun)
+                    .unwrap_or(self.stated)
             }
+            Codec::Mpeg2 => self.mpeg2().map_or(self.stated, |found| found.0),
+            Codec::H263 => samples.find_map(codec::h263_picture).unwrap_or(self.stated),
+            Codec::Flv1 => samples.find_map(codec::flv1_picture).unwrap_or(self.stated),
+            Codec::FlashScreen => samples.find_map(codec::flash_screen).unwrap_or(self.stated),
+            Codec::FlashScreen2 => samples.find_map(codec::flash_screen).unwrap_or(self.stated),
+            Codec::Stated(_) => self.stated,
             Codec::Mjpeg => samples.find_map(codec::jpeg).unwrap_or(self.stated),
             Codec::Png => samples.find_map(codec::png).unwrap_or(self.stated),
         }
@@ -82,24 +153,28 @@ impl VideoStream<'_> {
         } else {
             annex_b(self.private).for_each(|nal| sets.learn(nal));
         }
-        for sample in &self.samples {
-            let nals: Option<Vec<&[u8]>> = match length_size {
-                Some(size) => prefixed(sample, size),
-                None => Some(annex_b(sample).collect()),
-            };
-            for nal in nals.into_iter().flatten() {
-                match nal.first().map_or(0, |b| b & 0x1f) {
-                    1 | 5 => {
-                        if let Some(size) = codec::h264_slice_pps(nal).and_then(|id| sets.size(id))
-                        {
-                            return Some(size);
-                        }
-                    }
-                    _ => sets.learn(nal),
-                }
+        let mut read = |nal: &[u8]| match nal.first().map_or(0, |b| b & 0x1f) {
+            1 | 5 => codec::h264_slice_pps(nal).and_then(|id| sets.size(id)),
+            _ => {
+                sets.learn(nal);
+                None
             }
-        }
-        None
+        };
+        self.samples.iter().find_map(|sample| match length_size {
+            Some(size) => prefixed(sample, size)
+                .into_iter()
+                .flatten()
+                .find_map(&mut read),
+            None => annex_b(sample).find_map(&mut read),
+        })
+    }
+
+    /// Size, and whether it is MPEG-2 and not MPEG-1.
+    fn mpeg2(&self) -> Option<(Size, bool)> {
+        let samples = self.samples.iter().copied();
+        std::iter::once(self.private)
+            .chain(samples)
+            .find_map(raw::mpeg2_sequence)
     }
 
     fn h265(&self) -> Option<Size> {
@@ -108,12 +183,13 @@ impl VideoStream<'_> {
             return Some(size);
         }
         self.samples.iter().find_map(|sample| {
-            let nals = if self.private.is_empty() {
-                annex_b(sample).collect()
+            if self.private.is_empty() {
+                annex_b(sample).find_map(codec::h265_sps)
             } else {
-                prefixed(sample, length_size).unwrap_or_default()
-            };
-            nals.into_iter().find_map(codec::h265_sps)
+                prefixed(sample, length_size)?
+                    .into_iter()
+                    .find_map(codec::h265_sps)
+            }
         })
     }
 }
@@ -179,7 +255,7 @@ fn hvcc(bytes: &[u8], length_size: &mut usize) -> Option<Size> {
 }
 
 /// NAL units with a length in front; `None` when a length does not fit, as a decoder refuses the sample.
-fn prefixed(mut sample: &[u8], size: usize) -> Option<Vec<&[u8]>> {
+pub(crate) fn prefixed(mut sample: &[u8], size: usize) -> Option<Vec<&[u8]>> {
     let mut nals = Vec::new();
     while sample.len() > size {
         let length = sample[..size]
@@ -196,16 +272,11 @@ fn prefixed(mut sample: &[u8], size: usize) -> Option<Vec<&[u8]>> {
 
 /// NAL units between start codes.
 pub(crate) fn annex_b(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = next_start(bytes);
+    let mut rest = raw::next_start(bytes);
     std::iter::from_fn(move || {
         let begin = rest?;
-        rest = next_start(begin);
+        rest = raw::next_start(begin);
         let end = rest.map_or(begin.len(), |next| begin.len() - next.len() - 3);
         begin.get(..end)
     })
-}
-
-fn next_start(bytes: &[u8]) -> Option<&[u8]> {
-    let at = bytes.windows(3).position(|w| w == [0, 0, 1])?;
-    bytes.get(at + 3..)
 }

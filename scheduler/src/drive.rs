@@ -2,17 +2,19 @@
 //! next block or hint. Nothing is remembered between two looks but when jobs were last published.
 
 use crate::event::{Event, Observer};
+use crate::jobs::{compute, read_reports};
 use crate::lead::Lead;
 use crate::ledger::{self, LedgerError};
+use crate::vigil::Vigil;
 use crate::{open, reduce, submit};
 use nexis_ports::{
     Archive, ArchiveError, Board, BoardError, Bucket, BucketAccess, Chain, ChainError, FaultClass,
-    Message, Queue, QueueError, Route, Stage, Tally,
+    Queue, QueueError, Route, Stage, Tally,
 };
 use nexis_protocol::calendar::Calendar;
 use nexis_protocol::{BlockNumber, IntervalId, JobId, LeaderEpoch, Netuid};
 use nexis_wire::{
-    ClipPlan, ClipReport, JobRules, MinerReport, RoundPlan, TraceContext, Wire, WireError,
+    ClipJob, ClipPlan, ClipReport, JobRules, RoundPlan, TraceContext, Wire, WireError,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -53,6 +55,8 @@ pub struct SchedulerOptions {
     pub clips_deadline_blocks: u64,
     /// How long leadership lasts without renewal.
     pub lease: Duration,
+    /// Jobs without a result are published again when their stage made no progress for this long.
+    pub republish_after: Duration,
     /// Longest pause between two looks.
     pub poll: Duration,
     /// Whether this validator writes weights at all.
@@ -93,6 +97,12 @@ pub enum SchedulerError {
     /// The global index could not be read (which is not the same as there being none).
     #[error("reading the global overlap index: {0}")]
     Index(String),
+    /// We lead no more; whatever was going on ends where it stands.
+    #[error("leadership was lost: {0}")]
+    Lost(&'static str),
+    /// A computation was cut off, which happens when the process ends.
+    #[error("a computation was cut off: {0}")]
+    CutOff(String),
 }
 
 impl SchedulerError {
@@ -104,15 +114,12 @@ impl SchedulerError {
             Self::Chain(fault) => fault.class(),
             Self::Archive(fault) => fault.class(),
             Self::Ledger(fault) => fault.class(),
-            Self::Index(_) => FaultClass::Transient,
+            Self::Index(_) | Self::CutOff(_) => FaultClass::Transient,
+            Self::Lost(_) => FaultClass::Fenced,
             Self::Wire(_) | Self::Score(_) | Self::Weights(_) => FaultClass::Permanent,
         }
     }
 }
-
-/// Jobs are published again when a stage made no progress for this long: long enough that an honest worker has
-/// posted something, short enough that a lost broker costs a fraction of an interval.
-const REPUBLISH_AFTER: Duration = Duration::from_secs(30);
 
 /// The scheduler of one process.
 pub struct Scheduler {
@@ -123,17 +130,18 @@ pub struct Scheduler {
 
 /// What the leader remembers of a round between looks; all of it may be lost.
 #[derive(Default)]
-struct Watch {
-    /// First head that this leader saw the stage at: deadlines that passed while nobody led count from there.
-    begun: Option<(Stage, BlockNumber)>,
-    seen: Option<(Stage, u64)>,
-    since: Option<Instant>,
+pub(crate) struct Watch {
+    pub(crate) seen: Option<(Stage, u64)>,
+    pub(crate) since: Option<Instant>,
     shown: Option<(Stage, u64)>,
 }
 
 /// What the leader remembers between looks; a new leader starts without it.
 #[derive(Default)]
 struct Memory {
+    /// The epoch that the rest belongs to.
+    epoch: Option<LeaderEpoch>,
+    vigil: Vigil,
     watches: BTreeMap<IntervalId, Watch>,
     /// Newest interval with a plan in the archive, once looked up.
     newest: Option<Option<IntervalId>>,
@@ -160,7 +168,7 @@ impl Scheduler {
     }
 
     /// The root of an interval's trace: the same for every replica and after every restart.
-    fn trace(&self, interval: IntervalId) -> TraceContext {
+    pub(crate) fn trace(&self, interval: IntervalId) -> TraceContext {
         let validator = self.ports.chain.own_hotkey();
         TraceContext::of_interval(self.netuid(), validator.as_ref(), interval)
     }
@@ -174,14 +182,16 @@ impl Scheduler {
 
     /// Runs until `stop`. Ends with an error only on something no retry mends.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), SchedulerError> {
-        let mut lead = Lead::new(&self.options.name, self.options.lease);
+        let lead = Lead::new(&self.options.name, self.options.lease);
+        let board = self.ports.board.as_ref();
         let mut memory = Memory::default();
         let mut weights = submit::Submitter::new();
         let mut head = BlockNumber::new(0);
         while !stop.is_cancelled() {
+            let step = Box::pin(self.step(&lead, &mut memory, &mut weights, head));
             let step = tokio::select! {
                 () = stop.cancelled() => break,
-                step = self.step(&mut lead, &mut memory, &mut weights, head) => step,
+                step = lead.while_leading(board, step) => step,
             };
             match step {
                 Ok(newest) => head = newest,
@@ -205,14 +215,14 @@ impl Scheduler {
                 },
             }
         }
-        lead.resign(self.ports.board.as_ref()).await;
+        lead.resign(board).await;
         Ok(())
     }
 
     /// One look. Returns the newest head it saw.
     async fn step(
         &self,
-        lead: &mut Lead,
+        lead: &Lead,
         memory: &mut Memory,
         weights: &mut submit::Submitter,
         last: BlockNumber,
@@ -222,14 +232,17 @@ impl Scheduler {
             self.emit(&Event::Head { block: head.number });
         }
         weights.witness(head.number);
-        let was = lead.epoch();
         let epoch = lead.campaign(self.ports.board.as_ref()).await?;
-        if epoch.is_some() && was != epoch {
-            *memory = Memory::default();
+        if epoch.is_some() && memory.epoch != epoch {
+            *memory = Memory {
+                epoch,
+                vigil: Vigil::take_up(self.ports.board.as_ref(), head.number).await?,
+                ..Memory::default()
+            };
             self.emit(&Event::Leading);
         } else if lead.news() {
             self.emit(&Event::Following {
-                holder: lead.holder().to_owned(),
+                holder: lead.holder(),
             });
         }
         if let Some(epoch) = epoch {
@@ -261,9 +274,11 @@ impl Scheduler {
         memory.watches.retain(|interval, _| open.contains(interval));
         for interval in &open {
             let watch = memory.watches.entry(*interval).or_default();
-            let driving = self.drive(epoch, head, *interval, watch);
+            let driving = self.drive(epoch, head, *interval, watch, &mut memory.vigil);
             moved |= driving.instrument(self.span(*interval)).await?;
         }
+        let board = self.ports.board.as_ref();
+        memory.vigil.note(board, epoch, head, &open).await?;
         if open.len() < self.options.max_open_rounds
             && let Some(interval) = self.next_interval(head, &open, memory).await?
         {
@@ -317,6 +332,7 @@ impl Scheduler {
         head: BlockNumber,
         interval: IntervalId,
         watch: &mut Watch,
+        vigil: &mut Vigil,
     ) -> Result<bool, SchedulerError> {
         let board = self.ports.board.as_ref();
         let Some(tally) = board.tally(interval).await? else {
@@ -327,7 +343,7 @@ impl Scheduler {
             return Ok(false); // Retired since by somebody who leads in our place.
         };
         let full = tally.done >= tally.expected;
-        let late = self.is_late(&plan, tally.stage, head, watch);
+        let late = self.is_late(&plan, tally.stage, head, vigil);
         match tally.stage {
             Stage::Miners if full || late => {
                 // Whatever happens on the way, the next look starts from the board and publishes what is missing.
@@ -373,28 +389,25 @@ impl Scheduler {
         });
     }
 
-    /// Whether a stage's deadline has passed. Waiting starts when this leader first sees the stage: blocks during
+    /// Whether a stage's deadline has passed. Waiting starts when a leader first sees the stage: blocks during
     /// which no process ran are nobody's delay.
     fn is_late(
         &self,
         plan: &RoundPlan,
         stage: Stage,
         head: BlockNumber,
-        watch: &mut Watch,
+        vigil: &mut Vigil,
     ) -> bool {
-        let begun = match watch.begun {
-            Some((of, begun)) if of == stage => begun,
-            _ => watch.begun.insert((stage, head)).1,
-        };
+        let begun = vigil.since(plan.interval, stage, head);
         let (miners, clips) = (
             self.options.miners_deadline_blocks,
             self.options.clips_deadline_blocks,
         );
         let deadline = match stage {
-            Stage::Miners => plan.miners_deadline.max(begun.get() + miners),
+            Stage::Miners => plan.miners_deadline.max(begun + miners),
             Stage::Clips | Stage::Closed => plan
                 .clips_deadline
-                .max(begun.get() + clips.saturating_sub(miners)),
+                .max(begun + clips.saturating_sub(miners)),
         };
         head.get() >= deadline
     }
@@ -412,31 +425,35 @@ impl Scheduler {
         Ok(Some(RoundPlan::decode(&bytes)?))
     }
 
-    async fn reports(&self, interval: IntervalId) -> Result<Vec<MinerReport>, SchedulerError> {
-        let results = self.ports.board.results(interval, Stage::Miners).await?;
-        results
-            .iter()
-            .map(|(_, bytes)| Ok(MinerReport::decode(bytes)?))
-            .collect()
-    }
-
     /// The barrier: arbitration over what is in, then clip jobs.
     async fn close_miners(
         &self,
         epoch: LeaderEpoch,
         plan: &RoundPlan,
     ) -> Result<(), SchedulerError> {
-        let reports = self.reports(plan.interval).await?;
+        let interval = plan.interval;
+        let results = self.ports.board.results(interval, Stage::Miners).await?;
         let index = ledger::load_index(self.ports.archive.as_ref(), plan.index).await?;
-        let clips = reduce::arbitrate_round(plan, &index, &reports);
-        let jobs = reduce::draw_jobs(plan, &clips, &reports)?;
-        let ids: Vec<JobId> = jobs.iter().map(nexis_wire::ClipJob::id).collect();
+        let plan = plan.clone();
+        let (clips, ids, jobs) = compute(move || {
+            let reports = read_reports(&results)?;
+            let clips = reduce::arbitrate_round(&plan, &index, &reports);
+            let jobs = reduce::draw_jobs(&plan, &clips, &reports)?;
+            let ids: Vec<JobId> = jobs.iter().map(ClipJob::id).collect();
+            Ok((
+                clips.encode(),
+                ids,
+                jobs.iter()
+                    .map(|job| (job.id(), job.encode()))
+                    .collect::<Vec<_>>(),
+            ))
+        })
+        .await?;
         self.ports
             .board
-            .advance(epoch, plan.interval, Stage::Clips, clips.encode(), &ids)
+            .advance(epoch, interval, Stage::Clips, clips, &ids)
             .await?;
-        self.publish(Route::Clip, jobs.iter().map(|job| (job.id(), job.encode())))
-            .await
+        self.publish(Route::Clip, jobs).await
     }
 
     async fn decide(&self, epoch: LeaderEpoch, plan: &RoundPlan) -> Result<(), SchedulerError> {
@@ -451,23 +468,26 @@ impl Scheduler {
                 let what = format!("round {interval} is closed but has no clip plan");
                 return Err(BoardError::Corrupt(what).into());
             };
-            let reports = self.reports(interval).await?;
-            let verdicts = board
-                .results(interval, Stage::Clips)
-                .await?
-                .iter()
-                .map(|(_, bytes)| ClipReport::decode(bytes))
-                .collect::<Result<Vec<_>, WireError>>()?;
+            let reports = board.results(interval, Stage::Miners).await?;
+            let verdicts = board.results(interval, Stage::Clips).await?;
             let late = board.late(interval).await?;
-            let evidence = nexis_wire::Evidence {
-                plan: plan.clone(),
-                clips: ClipPlan::decode(&clips)?,
-                reports,
-                verdicts,
-                late: late.into_iter().map(|(id, _)| id.to_string()).collect(),
-                decided_at: (self.options.clock)(),
-            };
-            // The archive is not fenced: before the write that makes the round decided, make sure that we lead.
+            let (plan, decided_at) = (plan.clone(), (self.options.clock)());
+            let evidence = compute(move || {
+                Ok(nexis_wire::Evidence {
+                    plan,
+                    clips: ClipPlan::decode(&clips)?,
+                    reports: read_reports(&reports)?,
+                    verdicts: verdicts
+                        .iter()
+                        .map(|(_, bytes)| ClipReport::decode(bytes))
+                        .collect::<Result<_, WireError>>()?,
+                    late: late.into_iter().map(|(id, _)| id.to_string()).collect(),
+                    decided_at,
+                })
+            })
+            .await?;
+            // The archive knows no epochs, but what it holds of a round is written once; this only spares an old
+            // leader's useless evidence.
             board
                 .set_fact(epoch, "deciding", interval.to_string().into_bytes())
                 .await?;
@@ -485,87 +505,6 @@ impl Scheduler {
             scores,
             absent: file.absent,
         });
-        Ok(())
-    }
-
-    async fn republish_if_stuck(
-        &self,
-        plan: &RoundPlan,
-        tally: Tally,
-        watch: &mut Watch,
-    ) -> Result<(), SchedulerError> {
-        let now = Some((tally.stage, tally.done));
-        let new_leader = watch.seen.is_none();
-        if watch.seen != now {
-            watch.seen = now;
-            watch.since = Some(Instant::now());
-        }
-        let stuck = watch
-            .since
-            .is_some_and(|since| since.elapsed() >= REPUBLISH_AFTER);
-        if !new_leader && !stuck {
-            return Ok(());
-        }
-        let route = if tally.stage == Stage::Miners {
-            Route::Miner
-        } else {
-            Route::Clip
-        };
-        if !new_leader && self.ports.queue.depth(route).await? > 0 {
-            return Ok(()); // Workers are busy or absent; more copies of the same jobs would not help.
-        }
-        watch.since = Some(Instant::now());
-        self.publish_missing(plan, tally.stage).await
-    }
-
-    async fn publish_missing(&self, plan: &RoundPlan, stage: Stage) -> Result<(), SchedulerError> {
-        let missing: BTreeSet<JobId> = self
-            .ports
-            .board
-            .missing(plan.interval, stage)
-            .await?
-            .into_iter()
-            .collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        tracing::info!(interval.id = %plan.interval, jobs = missing.len(), "publishing what has no result yet");
-        if stage == Stage::Miners {
-            let jobs = reduce::miner_jobs(plan);
-            let wanted = jobs.iter().filter(|job| missing.contains(&job.id()));
-            return self
-                .publish(Route::Miner, wanted.map(|job| (job.id(), job.encode())))
-                .await;
-        }
-        let Some(clips) = self.ports.board.plan(plan.interval, Stage::Clips).await? else {
-            return Ok(()); // Retired since by somebody who leads in our place.
-        };
-        let reports = self.reports(plan.interval).await?;
-        let jobs = reduce::draw_jobs(plan, &ClipPlan::decode(&clips)?, &reports)?;
-        let wanted = jobs.iter().filter(|job| missing.contains(&job.id()));
-        self.publish(Route::Clip, wanted.map(|job| (job.id(), job.encode())))
-            .await
-    }
-
-    pub(crate) async fn publish(
-        &self,
-        route: Route,
-        jobs: impl Iterator<Item = (JobId, Vec<u8>)>,
-    ) -> Result<(), SchedulerError> {
-        let messages: Vec<Message> = jobs
-            .map(|(job, body)| {
-                let id = job.to_string();
-                let trace = self.trace(job.interval()).child(&id);
-                Message {
-                    trace: Some(trace.to_string()),
-                    id,
-                    body,
-                }
-            })
-            .collect();
-        if !messages.is_empty() {
-            self.ports.queue.publish(route, messages).await?;
-        }
         Ok(())
     }
 }

@@ -90,10 +90,19 @@ pub async fn load_plan(
         .map_err(|fault| damaged(&name, fault))
 }
 
-pub(crate) async fn store_plan(archive: &dyn Archive, plan: &RoundPlan) -> Result<(), LedgerError> {
-    Ok(archive
-        .put(&round_object(plan.interval, "plan.bin"), &plan.encode())
-        .await?)
+/// Keeps a plan unless the interval has one, and gives the one that is kept: a leader that slept while another
+/// planned the same interval goes on with that plan.
+pub(crate) async fn keep_plan(
+    archive: &dyn Archive,
+    plan: RoundPlan,
+) -> Result<RoundPlan, LedgerError> {
+    let name = round_object(plan.interval, "plan.bin");
+    if archive.create(&name, &plan.encode()).await? {
+        return Ok(plan);
+    }
+    load_plan(archive, plan.interval)
+        .await?
+        .ok_or(LedgerError::Missing(name))
 }
 
 fn index_object(digest: Digest) -> String {
@@ -105,10 +114,9 @@ pub(crate) async fn store_index(
     digest: Digest,
     text: &str,
 ) -> Result<(), LedgerError> {
-    let name = index_object(digest);
-    if archive.get(&name).await?.is_none() {
-        archive.put(&name, text.as_bytes()).await?;
-    }
+    archive
+        .create(&index_object(digest), text.as_bytes())
+        .await?;
     Ok(())
 }
 
@@ -180,26 +188,31 @@ pub async fn is_decided(archive: &dyn Archive, interval: IntervalId) -> Result<b
         .is_some())
 }
 
-/// Stores a round's evidence, then its decisions.
+/// Stores a round's evidence, then the decisions that follow from it. Evidence that is there already wins: a leader
+/// that slept in the middle of this, and the one that took over, decide the same, time stamps included.
 pub(crate) async fn store(archive: &dyn Archive, evidence: Evidence) -> Result<(), LedgerError> {
     let interval = evidence.plan.interval;
+    let name = round_object(interval, "evidence.bin");
+    let evidence = if archive.create(&name, &evidence.encode()).await? {
+        evidence
+    } else {
+        load_evidence(archive, interval).await?
+    };
     let (decisions, absent) = reduce::decide_round(
         &evidence.plan,
         &evidence.clips,
         &evidence.verdicts,
         evidence.decided_at,
     );
-    archive
-        .put(&round_object(interval, "evidence.bin"), &evidence.encode())
-        .await?;
     let file = DecisionFile {
         interval_id: interval,
         decisions,
         absent,
     };
-    Ok(archive
-        .put(&round_object(interval, "decisions.json"), &file.to_bytes())
-        .await?)
+    archive
+        .create(&round_object(interval, "decisions.json"), &file.to_bytes())
+        .await?;
+    Ok(())
 }
 
 /// The stored evidence of an interval.

@@ -6,6 +6,7 @@
 
 mod drive;
 mod event;
+mod jobs;
 mod lead;
 pub mod ledger;
 mod open;
@@ -13,6 +14,7 @@ pub mod reduce;
 #[cfg(feature = "settings")]
 pub mod settings;
 mod submit;
+mod vigil;
 
 pub use drive::{Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts};
 pub use event::{Event, Observer};

@@ -22,7 +22,10 @@ pub(crate) async fn open_round(
     let archive = scheduler.ports.archive.as_ref();
     let mut plan = match ledger::load_plan(archive, interval).await? {
         Some(plan) => plan,
-        None => make_plan(scheduler, interval, head).await?,
+        None => {
+            let plan = make_plan(scheduler, interval, head).await?;
+            ledger::keep_plan(archive, plan).await?
+        }
     };
     // A plan from before a long outage would close at once; waiting is counted from now.
     plan.miners_deadline = plan
@@ -31,7 +34,6 @@ pub(crate) async fn open_round(
     plan.clips_deadline = plan
         .clips_deadline
         .max(head.get() + scheduler.options.clips_deadline_blocks);
-    ledger::store_plan(archive, &plan).await?;
     let expected: Vec<JobId> = reduce::miner_ids(&plan);
     scheduler
         .ports
@@ -81,8 +83,8 @@ async fn make_plan(
         invalid: Vec::new(),
         miners,
         index: digest,
-        miners_deadline: 0,
-        clips_deadline: 0,
+        miners_deadline: head.get() + options.miners_deadline_blocks,
+        clips_deadline: head.get() + options.clips_deadline_blocks,
     })
 }
 

@@ -5,13 +5,16 @@ use crate::SchedulerOptions;
 use nexis_chain::{ChainClient, ChainPort, ConnectOptions, GenesisRule, Network, Wallet};
 use nexis_runtime::{Secret, Settings};
 use nexis_wiring::WrongSetting;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Share of an interval after which a round's miner stage closes whoever is missing, in percent; beyond it the
 /// clip stage would not end before the next interval opens.
 const MINERS_DEADLINE_PERCENT: u64 = 40;
 /// The same for the clip stage.
 const CLIPS_DEADLINE_PERCENT: u64 = 90;
+/// Long enough that an honest worker has posted something, short enough that a lost broker costs a fraction of an
+/// interval.
+const REPUBLISH_AFTER: Duration = Duration::from_secs(30);
 /// Rounds open at one time while catching up after an outage.
 const MAX_OPEN_ROUNDS: usize = 2;
 
@@ -27,6 +30,7 @@ pub fn options(settings: &Settings, name: String) -> Result<SchedulerOptions, Wr
         miners_deadline_blocks: (length * MINERS_DEADLINE_PERCENT).div_ceil(100),
         clips_deadline_blocks: (length * CLIPS_DEADLINE_PERCENT).div_ceil(100),
         lease: settings.fleet.lease_ttl,
+        republish_after: REPUBLISH_AFTER,
         poll: settings.chain.block_poll,
         submit: true,
         max_open_rounds: MAX_OPEN_ROUNDS,

@@ -1,505 +1,246 @@
-//! Whole validators in one process, with a chain, a worker and faults that a seed draws: whatever goes wrong, the
-//! decisions and the weights are those of the run in which nothing went wrong.
+//! Whole validators in one process, over the embedded ports, with a chain and a lease clock that are turned by hand:
+//! whatever goes wrong, decisions and weights are those of the run in which nothing went wrong. Faults strike
+//! between two named calls, not at times; the next block comes when everybody has looked and found nothing to do,
+//! so a slow machine changes nothing. A failure prints its operations; `NEXIS_TEST_SEED=… cargo nextest run -p
+//! nexis-scheduler simulation` draws those of a seed again.
 #![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
 
 #[path = "world/outside.rs"]
 mod outside;
+#[path = "world/validator.rs"]
+mod validator;
 
-use nexis_local::{
-    DirArchive, HandClock, LocalBoard, LocalBoardError, LocalQueue, LocalQueueOptions,
-};
-use nexis_ports::{Board, Queue, Route, Stage};
-use nexis_protocol::calendar::Calendar;
-use nexis_protocol::profile::Profile;
-use nexis_protocol::{BlockNumber, Digest, IntervalId, Netuid};
-use nexis_scheduler::{Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts, ledger};
-use nexis_wire::{JobRules, Sampling, VisionChecks};
-use outside::{Gate, GatedArchive, GatedBoard, NoBucket, SimChain, Treatment, is_slow, work};
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use nexis_ports::{Board, Stage};
+use nexis_protocol::IntervalId;
+use nexis_scheduler::ledger;
+use nexis_wire::{RoundPlan, Wire};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use validator::{BLOCKS, DEADLINES, Draws, Ending, Op, World};
 
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 32;
 const SIDE_BY_SIDE: usize = 4;
-const LENGTH: u64 = 10;
-const PERIOD: u64 = 30;
-const START: u64 = 95;
-const END: u64 = 165;
-const LEASE: Duration = Duration::from_secs(60);
-/// A run takes well under a second of work.
-const PATIENCE: Duration = Duration::from_secs(60);
 
-fn profile() -> Profile {
-    let mut profile = Profile::default();
-    profile.interval_length_blocks = LENGTH;
-    profile.weight_period_blocks = PERIOD;
-    profile.miner_sample_rate = 1.0;
-    profile
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(work)
 }
 
-/// Numbers that follow from a seed.
-struct Draws {
-    seed: u64,
-    drawn: u64,
+fn blocks(count: u64) -> Vec<Op> {
+    (0..count).map(|_| Op::Block).collect()
 }
 
-impl Draws {
-    fn of(seed: u64, what: u64) -> Self {
-        Self {
-            seed: seed.wrapping_mul(1000) + what,
-            drawn: 0,
-        }
+fn run(name: &str, bad_workers: Option<u64>, ops: &[Op]) -> Ending {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::new(name, folder.path());
+    if let Some(seed) = bad_workers {
+        world = world.with_bad_workers(seed);
     }
+    block_on(world.run(ops))
+}
 
-    fn below(&mut self, limit: u64) -> u64 {
-        self.drawn += 1;
-        let text = Digest::of(format!("{}:{}", self.seed, self.drawn).as_bytes()).to_string();
-        u64::from_str_radix(&text[..12], 16).unwrap() % limit
+/// The run in which nothing goes wrong.
+fn calm() -> &'static Ending {
+    static CALM: OnceLock<Ending> = OnceLock::new();
+    CALM.get_or_init(|| run("calm", None, &blocks(BLOCKS)))
+}
+
+fn assert_same(name: &str, ops: &[Op], ending: &Ending) {
+    let calm = calm();
+    for (interval, text) in &calm.decisions {
+        let ours = ending.decisions.get(interval);
+        assert_eq!(ours, Some(text), "{name}, interval {interval}: {ops:?}");
+    }
+    assert_eq!(ending.decisions, calm.decisions, "{name}: {ops:?}");
+    assert_eq!(ending.weights, calm.weights, "{name}: {ops:?}");
+}
+
+/// Runs with these operations and compares with the calm run.
+fn check(name: &str, bad_workers: Option<u64>, ops: &[Op]) {
+    let ran = std::panic::catch_unwind(|| run(name, bad_workers, ops));
+    match ran {
+        Ok(ending) => assert_same(name, ops, &ending),
+        Err(fault) => {
+            eprintln!("{name} failed with {ops:?}");
+            std::panic::resume_unwind(fault);
+        }
     }
 }
 
-/// What is left of a run.
-#[derive(Debug, PartialEq)]
-struct Ending {
-    decisions: BTreeMap<IntervalId, Vec<u8>>,
-    /// Per epoch: uids and shares of every submission.
-    weights: BTreeMap<u64, Vec<(Vec<u16>, Vec<u16>)>>,
+/// Numbers from 0, each taken by one of some threads.
+fn side_by_side(count: u64, work: impl Fn(u64) + Sync) {
+    let next = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..SIDE_BY_SIDE)
+            .map(|_| {
+                scope.spawn(|| {
+                    loop {
+                        let number = next.fetch_add(1, Ordering::SeqCst);
+                        if number >= count {
+                            return;
+                        }
+                        work(number);
+                    }
+                })
+            })
+            .collect();
+        for worker in workers {
+            if let Err(fault) = worker.join() {
+                std::panic::resume_unwind(fault);
+            }
+        }
+    });
 }
 
-type Task = (Gate, JoinHandle<Result<(), SchedulerError>>);
-
-/// One process: queue and board live and die with it.
-struct Process {
-    board: Arc<LocalBoard>,
-    queue: Arc<LocalQueue>,
-    workers: Vec<JoinHandle<()>>,
-    schedulers: Vec<Task>,
-}
-
-struct World<'a> {
-    seed: u64,
-    faults: bool,
-    working: bool,
-    folder: &'a Path,
-    archive: DirArchive,
-    chain: Arc<SimChain>,
-    clock: Arc<HandClock>,
-    decided: Arc<Mutex<BTreeMap<String, Vec<Vec<u8>>>>>,
-    started: u64,
-    draws: Draws,
-}
-
-impl World<'_> {
-    fn process(&mut self) -> Process {
-        let board = Arc::new(self.board());
-        let options = LocalQueueOptions {
-            delivery_limit: 10_000,
-            ..LocalQueueOptions::default()
-        };
-        let queue = Arc::new(LocalQueue::new(options));
-        let mut process = Process {
-            board,
-            queue,
-            workers: Vec::new(),
-            schedulers: Vec::new(),
-        };
-        for route in Route::ALL.into_iter().filter(|_| self.working) {
-            self.started += 1;
-            let mut draws = Draws::of(self.seed, self.started);
-            let faults = self.faults;
-            let treatment = move || match draws.below(12) {
-                0 if faults => Treatment::Dropped,
-                1 if faults => Treatment::NotAcknowledged,
-                2 if faults => Treatment::Twice,
-                _ => Treatment::Good,
-            };
-            let board: Arc<dyn Board> = process.board.clone();
-            let queue: Arc<dyn Queue> = process.queue.clone();
-            process
-                .workers
-                .push(tokio::spawn(work(board, queue, route, treatment)));
-        }
-        for _ in 0..2 {
-            let scheduler = self.scheduler(&process);
-            process.schedulers.push(scheduler);
-        }
-        process
-    }
-
-    /// Opens the journal. An aborted call may still be on its way to the disk and hold the folder for a moment.
-    fn board(&self) -> LocalBoard {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match LocalBoard::open(&self.folder.join("board"), Arc::clone(&self.clock)) {
-                Err(LocalBoardError::InUse { .. }) if Instant::now() < until => {
-                    std::thread::yield_now()
-                }
-                opened => return opened.unwrap(),
-            }
-        }
-    }
-
-    fn scheduler(&mut self, process: &Process) -> Task {
-        self.started += 1;
-        let gate = Gate::open();
-        let ports = SchedulerPorts {
-            queue: process.queue.clone(),
-            board: Arc::new(GatedBoard {
-                gate: gate.clone(),
-                inner: (*process.board).clone(),
-            }),
-            chain: self.chain.clone(),
-            archive: Arc::new(GatedArchive {
-                gate: gate.clone(),
-                inner: self.archive.clone(),
-                decided: Arc::clone(&self.decided),
-            }),
-            bucket: Arc::new(NoBucket),
-        };
-        let options = SchedulerOptions {
-            name: format!("scheduler-{}", self.started),
-            rules: JobRules {
-                netuid: Netuid::new(70),
-                profile: profile(),
-                enabled_specs: vec!["video_v1".to_owned()],
-                expected_category: None,
-                vision: VisionChecks::default(),
-                reject_advisories: Vec::new(),
-                sampling: Sampling::Protocol,
-                fetch_budget_ms: 1000,
-                max_dataset_bytes: 1 << 20,
-                max_asset_bytes: 1 << 20,
-            },
-            record_info: None,
-            exclude: BTreeSet::new(),
-            miners_deadline_blocks: 2,
-            clips_deadline_blocks: 4,
-            lease: LEASE,
-            poll: Duration::from_millis(5),
-            submit: true,
-            max_open_rounds: 2,
-            clock: || 1_700_000_000.0,
-        };
-        let scheduler = Scheduler::new(ports, options, Arc::new(|_| {}));
-        let task = tokio::spawn(async move { scheduler.run(CancellationToken::new()).await });
-        (gate, task)
-    }
-
-    async fn stop(process: Process) {
-        let Process {
-            board,
-            queue,
-            workers,
-            schedulers,
-        } = process;
-        for (_, task) in schedulers {
-            task.abort();
-            let _aborted = task.await.is_err();
-        }
-        for task in workers {
-            task.abort();
-            let _aborted = task.await.is_err();
-        }
-        drop(queue);
-        // Results that wait to be late hold the board for a moment.
-        let mut last = board;
-        loop {
-            match Arc::try_unwrap(last) {
-                Ok(_closed) => return,
-                Err(held) => {
-                    last = held;
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-            }
-        }
-    }
-
-    /// Whether something is left to do before the next block may come: time passes only when all is done but
-    /// what is late by design, so that no deadline cuts off what a fault delayed.
-    async fn busy(&self, process: &Process) -> Option<String> {
-        let calendar = Calendar::of(&profile());
-        let head = *self.chain.head.borrow();
-        for interval in process.board.rounds().await.unwrap() {
-            let Some(tally) = process.board.tally(interval).await.unwrap() else {
-                continue;
-            };
-            if tally.stage == Stage::Closed {
-                return Some(format!("round {interval} is to be decided"));
-            }
-            let missing = process.board.missing(interval, tally.stage).await.unwrap();
-            if missing.is_empty() || missing.iter().any(|id| !is_slow(id)) {
-                return Some(format!(
-                    "round {interval} in {:?} waits for {missing:?}",
-                    tally.stage
-                ));
-            }
-        }
-        let archive = self.archive.clone();
-        if let Some(eligible) = calendar.newest_eligible(BlockNumber::new(head))
-            && ledger::load_plan(&archive, eligible)
-                .await
-                .unwrap()
-                .is_none()
-        {
-            return Some(format!("interval {eligible} is to be opened"));
-        }
-        let open = ledger::undecided(&archive).await.unwrap();
-        let known = process.board.rounds().await.unwrap();
-        if let Some(lost) = open.iter().find(|id| !known.contains(id)) {
-            return Some(format!("round {lost} is lost"));
-        }
-        let epoch = calendar.weight_epoch(BlockNumber::new(head));
-        let start = calendar.submission_block(epoch).get();
-        if start > START && !open.iter().any(|id| id.get() + LENGTH <= start) {
-            let there = self
-                .chain
-                .submitted
-                .lock()
-                .unwrap()
-                .iter()
-                .any(|(block, ..)| *block >= start);
-            let settled = nexis_scheduler::SubmissionRecord::load(&archive, epoch)
-                .await
-                .unwrap();
-            let done = settled.is_some_and(|record| {
-                matches!(record.state, nexis_scheduler::SubmissionState::Done(_))
-            });
-            if !there || !done {
-                return Some(format!("weights of epoch {epoch} are to be submitted"));
-            }
-        }
-        None
-    }
-
-    /// Perhaps something goes wrong.
-    async fn disturb(&mut self, mut process: Process) -> Process {
-        if self.chain.swallowed.swap(false, Ordering::SeqCst) {
-            Self::stop(process).await;
-            return self.process();
-        }
-        if !self.faults {
-            return process;
-        }
-        match self.draws.below(60) {
-            // Killed, everything in memory lost; the journal stays.
-            0 => {
-                Self::stop(process).await;
-                return self.process();
-            }
-            // One scheduler dies and another takes its place.
-            1 | 2 => {
-                let which = usize::try_from(self.draws.below(2)).unwrap();
-                let (_, task) = process.schedulers.remove(which);
-                task.abort();
-                let _aborted = task.await.is_err();
-                let new = self.scheduler(&process);
-                process.schedulers.push(new);
-                self.clock.advance(LEASE * 2);
-            }
-            // One scheduler falls asleep in the middle of something, longer than its lease.
-            3..=8 => {
-                let which = usize::try_from(self.draws.below(2)).unwrap();
-                process.schedulers[which].0.set(false);
-                self.clock.advance(LEASE * 2);
-            }
-            9..=20 => process
-                .schedulers
-                .iter()
-                .for_each(|(gate, _)| gate.set(true)),
-            21 => self.chain.swallow.store(true, Ordering::SeqCst),
+fn drawn(seed: u64) -> Vec<Op> {
+    let mut draws = Draws::of(seed, 0);
+    let mut ops = Vec::new();
+    for _ in 0..BLOCKS {
+        let who = usize::try_from(draws.below(2)).unwrap();
+        let calls = u32::try_from(draws.below(70)).unwrap();
+        match draws.below(24) {
+            0..=4 => ops.push(Op::Sleep { who, calls }),
+            5..=7 => ops.push(Op::Die { who, calls }),
+            8 => ops.push(Op::DieAll { who, calls }),
+            9 => ops.push(Op::LoseBoard),
+            10 => ops.push(Op::SwallowSubmission),
             _ => {}
         }
-        process
+        ops.push(Op::Block);
     }
+    ops
+}
 
-    async fn run(mut self) -> Ending {
-        let mut process = self.process();
-        let started = Instant::now();
-        let mut why = None;
-        while *self.chain.head.borrow() < END || why.is_some() {
-            let took = started.elapsed();
-            assert!(
-                took < PATIENCE,
-                "seed {}: nothing moves: {why:?}, head {}",
-                self.seed,
-                *self.chain.head.borrow()
-            );
-            for (_, task) in &mut process.schedulers {
-                if task.is_finished() {
-                    panic!(
-                        "seed {}: a scheduler ended by itself: {:?}",
-                        self.seed,
-                        task.await
-                    );
+#[test]
+fn the_simulated_subnet_has_every_sort_of_ending() {
+    let calm = calm();
+    assert!(calm.decisions.len() >= 6, "{:?}", calm.decisions.keys());
+    assert_eq!(calm.weights.len(), 2, "{:?}", calm.weights);
+    let text = calm.decisions.values().next().unwrap();
+    for said in ["\"accepted\":true", "\"accepted\":false", "\"absent\":[\""] {
+        assert!(text.contains(said), "no {said}: {text}");
+    }
+}
+
+#[test]
+fn whatever_goes_wrong_decisions_and_weights_are_those_of_the_undisturbed_run() {
+    let one: Option<u64> = match std::env::var("NEXIS_TEST_SEED") {
+        Ok(seed) => Some(seed.parse().unwrap()),
+        Err(_) => None,
+    };
+    side_by_side(one.map_or(SEEDS, |_| 1), |number| {
+        let seed = one.unwrap_or(number + 1);
+        let name = format!("NEXIS_TEST_SEED={seed}");
+        check(&name, Some(seed), &drawn(seed));
+    });
+}
+
+/// The blocks in which a round is opened, reduced and decided, and weights are sent, with one fault at each call.
+#[test]
+fn a_leader_may_sleep_or_die_before_any_of_its_calls() {
+    const CALLS: u64 = 40;
+    /// Four rounds and the beginning of an epoch.
+    const SOME_BLOCKS: u64 = 36;
+    side_by_side(CALLS, |number| {
+        let calls = u32::try_from(number).unwrap();
+        let mut ops = Vec::new();
+        for block in 0..SOME_BLOCKS {
+            // Who leads is not known here; the other one's mark does no harm.
+            let who = usize::try_from(block % 2).unwrap();
+            ops.push(match block / 2 % 3 {
+                0 => Op::Sleep { who, calls },
+                1 => Op::Die { who, calls },
+                _ => Op::Sleep {
+                    who,
+                    calls: calls / 2,
+                },
+            });
+            ops.push(Op::Block);
+        }
+        ops.extend(blocks(BLOCKS - SOME_BLOCKS));
+        check(&format!("before call {calls}"), None, &ops);
+    });
+}
+
+#[test]
+fn a_deadline_that_passed_while_nothing_ran_cuts_nobody_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let ending = block_on(async {
+        let mut world = World::new("nothing ran", folder.path());
+        world.working = false;
+        let process = world.process();
+        while process.board.rounds().await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        World::stop(process).await;
+        world.chain.head.send_modify(|head| *head += 8);
+        world.working = true;
+        world.run(&blocks(BLOCKS - 8)).await
+    });
+    assert_eq!(ending.decisions, calm().decisions);
+}
+
+/// Block by block: one miner's report and one clip's verdict come only when their stage is closed.
+#[test]
+fn a_stage_that_waits_for_a_dead_job_closes_at_its_deadline_block_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let closed = block_on(async {
+        let mut world = World::new("deadlines", folder.path());
+        let mut process = world.process();
+        let mut closed: Vec<(IntervalId, u64, u64)> = Vec::new();
+        let mut clips: Option<(IntervalId, u64, u64)> = None;
+        for _ in 0..BLOCKS {
+            let block = world.head();
+            process = world.finish_block(process).await;
+            for interval in process.board.rounds().await.unwrap() {
+                let tally = process.board.tally(interval).await.unwrap().unwrap();
+                let plan = process.board.plan(interval, Stage::Miners).await.unwrap();
+                let plan = RoundPlan::decode(&plan.unwrap()).unwrap();
+                match tally.stage {
+                    Stage::Miners => assert!(block < plan.miners_deadline, "{interval}: {block}"),
+                    Stage::Clips => {
+                        assert!(block >= plan.miners_deadline, "{interval}: {block}");
+                        assert!(block < plan.clips_deadline, "{interval}: {block}");
+                        clips = Some((interval, plan.miners_deadline, plan.clips_deadline));
+                    }
+                    Stage::Closed => {}
                 }
             }
-            process = self.disturb(process).await;
-            why = self.busy(&process).await;
-            if why.is_none() && *self.chain.head.borrow() < END {
-                self.chain.head.send_modify(|head| *head += 1);
-                why = Some("a new block".to_owned());
+            if let Some((interval, miners, deadline)) = clips
+                && ledger::is_decided(&world.archive, interval).await.unwrap()
+            {
+                assert_eq!(block, deadline, "{interval} was decided");
+                assert_eq!(deadline - miners, DEADLINES.1 - DEADLINES.0);
+                closed.push((interval, miners, deadline));
+                clips = None;
             }
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            world.turn();
         }
-        Self::stop(process).await;
-        self.ending().await
-    }
-
-    async fn ending(&self) -> Ending {
-        let archive = self.archive.clone();
-        let stored = ledger::decided(&archive).await.unwrap();
-        let mut decisions = BTreeMap::new();
-        for interval in &stored {
-            let bytes = ledger::decision_bytes(&archive, *interval)
-                .await
-                .unwrap()
-                .unwrap();
-            decisions.insert(*interval, bytes);
+        World::stop(process).await;
+        let ending = world.ending().await;
+        for (interval, ..) in &closed {
+            let late = &ending.late[interval];
+            assert!(late.iter().any(|id| id.starts_with("miner/")), "{late:?}");
         }
-        for (name, versions) in self.decided.lock().unwrap().iter() {
-            // A killed process may have stored what it never heard of; what was stored never changes.
-            let only = decisions.get(&interval_of(name)).map(std::slice::from_ref);
-            assert_eq!(
-                Some(versions.as_slice()),
-                only,
-                "seed {}: {name} was decided differently later",
-                self.seed
-            );
-        }
-        for pair in stored.windows(2) {
-            assert_eq!(
-                pair[1].get(),
-                pair[0].get() + LENGTH,
-                "seed {}: an interval was lost",
-                self.seed
-            );
-        }
-        for interval in &stored {
-            let evidence = ledger::load_evidence(&archive, *interval).await.unwrap();
-            let index = ledger::load_index(&archive, evidence.plan.index)
-                .await
-                .unwrap();
-            let (clips, again, absent) = nexis_scheduler::reduce::replay(&evidence, &index);
-            assert_eq!(clips, evidence.clips, "seed {}", self.seed);
-            let file = ledger::DecisionFile {
-                interval_id: *interval,
-                decisions: again,
-                absent,
-            };
-            let bytes = ledger::decision_bytes(&archive, *interval).await.unwrap();
-            assert_eq!(
-                Some(file.to_bytes()),
-                bytes,
-                "seed {}: replay differs",
-                self.seed
-            );
-        }
-        let mut weights: BTreeMap<u64, Vec<_>> = BTreeMap::new();
-        for (block, uids, shares) in self.chain.submitted.lock().unwrap().iter() {
-            weights
-                .entry(block / PERIOD)
-                .or_default()
-                .push((uids.clone(), shares.clone()));
-        }
-        Ending { decisions, weights }
-    }
-}
-
-fn world(seed: u64, faults: bool, folder: &Path) -> World<'_> {
-    World {
-        seed,
-        faults,
-        working: true,
-        folder,
-        archive: DirArchive::open(&folder.join("archive")).unwrap(),
-        chain: Arc::new(SimChain::at(START)),
-        clock: Arc::new(HandClock::new()),
-        decided: Arc::default(),
-        started: 0,
-        draws: Draws::of(seed, 0),
-    }
-}
-
-async fn run(seed: u64, faults: bool) -> Ending {
-    let folder = tempfile::tempdir().unwrap();
-    world(seed, faults, folder.path()).run().await
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deadline_that_passed_while_nothing_ran_cuts_nobody_off() {
-    let calm = run(0, false).await;
-    let folder = tempfile::tempdir().unwrap();
-    let mut world = world(0, false, folder.path());
-    world.working = false;
-    let process = world.process();
-    let until = Instant::now() + PATIENCE;
-    while process.board.rounds().await.unwrap().is_empty() {
-        assert!(Instant::now() < until, "no round was opened");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    World::stop(process).await;
-    world.chain.head.send_modify(|head| *head += 8);
-    world.working = true;
-    let ending = world.run().await;
-    assert_eq!(ending.decisions, calm.decisions);
-}
-
-fn interval_of(name: &str) -> IntervalId {
-    name.split('/').nth(1).unwrap().parse().unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_goes_wrong_decisions_and_weights_are_those_of_the_undisturbed_run() {
-    let calm = run(0, false).await;
-    let intervals: Vec<&IntervalId> = calm.decisions.keys().collect();
-    assert!(intervals.len() >= 6, "{intervals:?}");
-    assert_eq!(calm.weights.len(), 2, "{:?}", calm.weights);
-    let some = calm.decisions.values().next().unwrap();
-    let text = String::from_utf8(some.clone()).unwrap();
-    for said in ["\"accepted\":true", "\"accepted\":false", "\"absent\":[\""] {
-        assert!(
-            text.contains(said),
-            "the simulated subnet is too simple, no {said}: {text}"
+        assert_eq!(
+            ending.decisions,
+            calm().decisions,
+            "late results changed something"
         );
-    }
-    let seeds: Vec<u64> = match std::env::var("NEXIS_TEST_SEED") {
-        Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (1..=SEEDS).collect(),
-    };
-    for some in seeds.chunks(SIDE_BY_SIDE) {
-        let runs: Vec<_> = some
-            .iter()
-            .map(|seed| (*seed, tokio::spawn(run(*seed, true))))
-            .collect();
-        for (seed, ending) in runs {
-            let ending = ending.await.unwrap_or_else(|fault| {
-                panic!("seed {seed} (NEXIS_TEST_SEED={seed} repeats it): {fault}")
-            });
-            for (interval, bytes) in &calm.decisions {
-                let got = ending
-                    .decisions
-                    .get(interval)
-                    .map(|bytes| String::from_utf8_lossy(bytes));
-                assert_eq!(
-                    got,
-                    Some(String::from_utf8_lossy(bytes)),
-                    "seed {seed}: interval {interval}"
-                );
-            }
-            assert_eq!(ending.decisions.len(), calm.decisions.len(), "seed {seed}");
-            for (epoch, submitted) in &ending.weights {
-                assert_eq!(
-                    submitted.len(),
-                    1,
-                    "seed {seed}: epoch {epoch} was submitted {} times",
-                    submitted.len()
-                );
-            }
-            assert_eq!(ending.weights, calm.weights, "seed {seed}");
-        }
-    }
+        closed
+    });
+    assert!(closed.len() >= 2, "{closed:?}");
+}
+
+#[test]
+fn found_once_a_board_that_is_lost_twice_in_one_round_is_scored_once() {
+    let mut ops = blocks(4);
+    ops.extend([Op::LoseBoard, Op::DieAll { who: 0, calls: 9 }, Op::Block]);
+    ops.extend([Op::LoseBoard, Op::Block]);
+    ops.extend(blocks(BLOCKS - 6));
+    check("the board is lost twice", None, &ops);
 }

@@ -16,7 +16,7 @@ use nexis_wire::{
     ClipJob, ClipReport, MinerJob, MinerReport, PackedRows, ReportOutcome, ScreenedReport, Wire,
 };
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -162,19 +162,49 @@ impl Bucket for NoBucket {
 
 /// Stands before every call of one scheduler; shut, the scheduler sleeps in the middle of whatever it does.
 #[derive(Clone)]
-pub struct Gate(Arc<watch::Sender<bool>>);
+pub struct Gate(Arc<Lock>);
+
+struct Lock {
+    open: watch::Sender<bool>,
+    /// Calls that still pass before the gate shuts by itself.
+    fuse: AtomicI64,
+    /// Looks that ended with nothing left to do.
+    quiet: AtomicU64,
+}
 
 impl Gate {
     pub fn open() -> Self {
-        Self(Arc::new(watch::Sender::new(true)))
+        Self(Arc::new(Lock {
+            open: watch::Sender::new(true),
+            fuse: AtomicI64::new(i64::MAX),
+            quiet: AtomicU64::new(0),
+        }))
     }
 
-    pub fn set(&self, open: bool) {
-        self.0.send_replace(open);
+    /// Shuts before the call that comes after so many.
+    pub fn shut_after(&self, calls: u32) {
+        self.0.fuse.store(calls.into(), Ordering::SeqCst);
+    }
+
+    /// Lets everything pass again.
+    pub fn wake(&self) {
+        self.0.fuse.store(i64::MAX, Ordering::SeqCst);
+        self.0.open.send_replace(true);
+    }
+
+    pub fn is_shut(&self) -> bool {
+        !*self.0.open.borrow()
+    }
+
+    pub fn quiet_looks(&self) -> u64 {
+        self.0.quiet.load(Ordering::SeqCst)
     }
 
     async fn pass(&self) {
-        let mut state = self.0.subscribe();
+        if self.0.fuse.fetch_sub(1, Ordering::SeqCst) == 0 {
+            self.0.open.send_replace(false);
+        }
+        let mut state = self.0.open.subscribe();
         let _open = state
             .wait_for(|open| *open)
             .await
@@ -185,8 +215,20 @@ impl Gate {
 pub struct GatedArchive<A> {
     pub gate: Gate,
     pub inner: A,
-    /// Different bytes stored as an interval's decisions, by object.
-    pub decided: Arc<Mutex<BTreeMap<String, Vec<Vec<u8>>>>>,
+    /// Different bytes that were stored of a round, by object.
+    pub stored: Arc<Mutex<BTreeMap<String, Vec<Vec<u8>>>>>,
+}
+
+impl<A> GatedArchive<A> {
+    fn note(&self, name: &str, bytes: &[u8]) {
+        if name.starts_with("rounds/") {
+            let mut stored = self.stored.lock().unwrap();
+            let versions = stored.entry(name.to_owned()).or_default();
+            if !versions.iter().any(|known| known == bytes) {
+                versions.push(bytes.to_vec());
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -194,14 +236,17 @@ impl<A: Archive> Archive for GatedArchive<A> {
     async fn put(&self, name: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
         self.gate.pass().await;
         self.inner.put(name, bytes).await?;
-        if name.ends_with("/decisions.json") {
-            let mut decided = self.decided.lock().unwrap();
-            let versions = decided.entry(name.to_owned()).or_default();
-            if !versions.iter().any(|known| known == bytes) {
-                versions.push(bytes.to_vec());
-            }
-        }
+        self.note(name, bytes);
         Ok(())
+    }
+
+    async fn create(&self, name: &str, bytes: &[u8]) -> Result<bool, ArchiveError> {
+        self.gate.pass().await;
+        let created = self.inner.create(name, bytes).await?;
+        if created {
+            self.note(name, bytes);
+        }
+        Ok(created)
     }
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
@@ -310,6 +355,7 @@ impl<B: Board> Board for GatedBoard<B> {
         self.inner.set_fact(epoch, name, value).await
     }
     async fn changed(&self, at_most: Duration) {
+        self.gate.0.quiet.fetch_add(1, Ordering::SeqCst);
         self.inner.changed(at_most).await;
     }
 }

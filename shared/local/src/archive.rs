@@ -138,12 +138,40 @@ fn visit(
     Ok(())
 }
 
-fn write(file: &Path, unfinished: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes the whole object beside its place.
+fn prepare(unfinished: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut out = File::create_new(unfinished)?;
     out.write_all(bytes)?;
-    out.sync_all()?;
-    fs::rename(unfinished, file)?;
-    sync_directory(file)
+    out.sync_all()
+}
+
+/// What a write does when there is an object of that name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IfThere {
+    Replace,
+    Keep,
+}
+
+/// True when the object that is there now is ours.
+fn write(file: &Path, unfinished: &Path, bytes: &[u8], if_there: IfThere) -> io::Result<bool> {
+    if if_there == IfThere::Replace {
+        prepare(unfinished, bytes)?;
+        fs::rename(unfinished, file)?;
+        sync_directory(file)?;
+        return Ok(true);
+    }
+    if file.is_file() {
+        return Ok(false);
+    }
+    prepare(unfinished, bytes)?;
+    // A link, unlike a rename, fails when the name is taken: between any number of writers one is first.
+    let linked = fs::hard_link(unfinished, file);
+    fs::remove_file(unfinished)?;
+    match linked {
+        Ok(()) => sync_directory(file).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && file.is_file() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes the folders above a file, each one synced into the one above it.
@@ -161,9 +189,13 @@ fn make_folders(root: &Path, folder: &Path) -> io::Result<()> {
     }
 }
 
-#[async_trait]
-impl Archive for DirArchive {
-    async fn put(&self, name: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
+impl DirArchive {
+    async fn store(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        if_there: IfThere,
+    ) -> Result<bool, ArchiveError> {
         let (name, bytes) = (name.to_owned(), bytes.to_vec());
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
         let token = self.token;
@@ -173,7 +205,7 @@ impl Archive for DirArchive {
             let unfinished = folder.join(format!("{UNFINISHED}{token:016x}-{number}"));
             let put = || {
                 make_folders(root, folder)?;
-                write(&file, &unfinished, &bytes)
+                write(&file, &unfinished, &bytes, if_there)
             };
             put().map_err(|error| {
                 fs::remove_file(&unfinished).ok();
@@ -181,6 +213,17 @@ impl Archive for DirArchive {
             })
         })
         .await
+    }
+}
+
+#[async_trait]
+impl Archive for DirArchive {
+    async fn put(&self, name: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.store(name, bytes, IfThere::Replace).await.map(|_| ())
+    }
+
+    async fn create(&self, name: &str, bytes: &[u8]) -> Result<bool, ArchiveError> {
+        self.store(name, bytes, IfThere::Keep).await
     }
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ArchiveError> {

@@ -28,6 +28,9 @@ impl ArchiveError {
 pub trait Archive: Send + Sync {
     /// Stores an object, replacing one of the same name.
     async fn put(&self, name: &str, bytes: &[u8]) -> Result<(), ArchiveError>;
+    /// Stores an object unless one of that name is there; whoever was first wins, and what is there never changes.
+    /// True when this call stored it.
+    async fn create(&self, name: &str, bytes: &[u8]) -> Result<bool, ArchiveError>;
     /// Reads an object.
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ArchiveError>;
     /// Names that start with `prefix`, ascending.

@@ -202,6 +202,7 @@ async fn scheduler(queue: AmqpQueue, redis: &Redis, folder: &Path, profile: &Pro
         miners_deadline_blocks: 20,
         clips_deadline_blocks: 40,
         lease: Duration::from_secs(10),
+        republish_after: Duration::from_secs(30),
         poll: Duration::from_millis(200),
         submit: false,
         max_open_rounds: 1,

@@ -11,6 +11,8 @@ where
 {
     what_was_put_is_read_back(make().await).await;
     putting_again_replaces(make().await).await;
+    creating_keeps_what_is_there(make().await).await;
+    one_of_many_creators_wins(make().await).await;
     listing_is_by_prefix_and_ascending(make().await).await;
     names_that_leave_the_archive_are_refused(make().await).await;
 }
@@ -43,6 +45,47 @@ pub async fn putting_again_replaces<A: Archive>(archive: A) {
         Some(&b"second"[..])
     );
     assert_eq!(archive.list("").await.unwrap(), ["ledger"]);
+}
+
+/// What was created first stays, whole, and the later one is told.
+pub async fn creating_keeps_what_is_there<A: Archive>(archive: A) {
+    assert!(archive.create("round/1/plan", b"first").await.unwrap());
+    assert!(
+        !archive
+            .create("round/1/plan", b"second, longer")
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        archive.get("round/1/plan").await.unwrap().as_deref(),
+        Some(&b"first"[..])
+    );
+    archive.put("round/1/evidence", b"put").await.unwrap();
+    assert!(!archive.create("round/1/evidence", b"late").await.unwrap());
+    assert_eq!(
+        archive.list("").await.unwrap(),
+        ["round/1/evidence", "round/1/plan"]
+    );
+}
+
+/// However many try at one time, one is told that it was first, and its bytes are what is there.
+pub async fn one_of_many_creators_wins<A: Archive>(archive: A) {
+    let tries = ["one", "two", "three", "four"];
+    let (one, two, three, four) = tokio::join!(
+        archive.create("decided", tries[0].as_bytes()),
+        archive.create("decided", tries[1].as_bytes()),
+        archive.create("decided", tries[2].as_bytes()),
+        archive.create("decided", tries[3].as_bytes()),
+    );
+    let created = [one, two, three, four];
+    let winners: Vec<usize> = (0..tries.len())
+        .filter(|writer| *created[*writer].as_ref().unwrap())
+        .collect();
+    assert_eq!(winners.len(), 1, "{created:?}");
+    assert_eq!(
+        archive.get("decided").await.unwrap().as_deref(),
+        Some(tries[winners[0]].as_bytes())
+    );
 }
 
 /// Listing gives whole names, sorted, only those of the prefix, whether it ends at a slash or not.

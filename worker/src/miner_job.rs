@@ -266,6 +266,10 @@ pub(crate) async fn fetch(
         ))),
         // Credentials with which no request can be formed are as good as none.
         Err(FetchError::Unusable { reason, .. }) => Ok(Read::Missing(reason)),
+        Err(FetchError::WrongClock { reason, .. }) => {
+            tracing::error!(reason, "a store refuses this machine's clock");
+            Err(JobError::Interrupted("the store refuses our clock"))
+        }
         Err(FetchError::Cancelled) => Err(JobError::Interrupted("reading was cancelled")),
     }
 }

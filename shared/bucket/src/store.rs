@@ -180,9 +180,12 @@ impl Bucket for BucketStore {
             }
         }
         match last {
-            Answer::Clock(what) => Err(unusable(format!(
-                "the store says that this machine's clock is wrong ({what}): set the clock"
-            ))),
+            Answer::Clock(what) => Err(FetchError::WrongClock {
+                bucket: access.bucket.clone(),
+                reason: format!(
+                    "the store says that this machine's clock is wrong ({what}): set the clock"
+                ),
+            }),
             Answer::Fault(last) | Answer::Unusable(last) => Ok(Fetched::Unreachable { last }),
             Answer::Missing => Ok(Fetched::Missing),
         }

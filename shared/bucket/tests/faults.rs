@@ -1,8 +1,8 @@
 //! A store that misbehaves on purpose, and what a read makes of it.
 
-use nexis_bucket::{Bucket, BucketAccess, BucketStore, FetchLimits, Fetched};
-use std::sync::Arc;
+use nexis_bucket::{Bucket, BucketAccess, BucketStore, FetchError, FetchLimits, Fetched};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -48,6 +48,8 @@ fn refuse(status: &str, code: &str) -> Behave {
 struct Faulty {
     url: String,
     requests: Arc<AtomicUsize>,
+    /// What each request began with.
+    heads: Arc<Mutex<Vec<String>>>,
 }
 
 /// Behaves by the list, one entry a request; the last one is repeated.
@@ -56,18 +58,24 @@ async fn faulty(script: Vec<Behave>) -> Faulty {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let requests = Arc::new(AtomicUsize::new(0));
     let seen = requests.clone();
+    let heads = Arc::new(Mutex::default());
+    let kept = Arc::clone(&heads);
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let number = seen.fetch_add(1, Ordering::SeqCst);
             let behave = script[number.min(script.len() - 1)].clone();
-            tokio::spawn(serve(stream, behave));
+            tokio::spawn(serve(stream, behave, Arc::clone(&kept)));
         }
     });
-    Faulty { url, requests }
+    Faulty {
+        url,
+        requests,
+        heads,
+    }
 }
 
-async fn serve(mut stream: TcpStream, behave: Behave) {
+async fn serve(mut stream: TcpStream, behave: Behave, heads: Arc<Mutex<Vec<String>>>) {
     let mut head = Vec::new();
     while !head.windows(4).any(|w| w == b"\r\n\r\n") {
         let mut piece = [0; 1024];
@@ -76,6 +84,8 @@ async fn serve(mut stream: TcpStream, behave: Behave) {
             Ok(n) => head.extend_from_slice(&piece[..n]),
         }
     }
+    let text = String::from_utf8_lossy(&head).into_owned();
+    heads.lock().unwrap().push(text);
     match behave {
         Behave::Say(answer) => {
             stream.write_all(&answer).await.ok();
@@ -281,4 +291,25 @@ async fn a_store_that_blames_our_clock_leads_to_an_error_of_ours_not_to_a_missin
     };
     let error = store.fetch(&access, "k", limits).await.unwrap_err();
     assert!(error.to_string().contains("clock"), "{error}");
+    assert!(matches!(error, FetchError::WrongClock { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn after_a_refusal_by_the_clock_requests_are_signed_for_the_time_that_the_store_told() {
+    let late = "HTTP/1.1 403 Forbidden\r\nDate: Sat, 02 Feb 2036 02:02:02 GMT\r\nContent-Length: 78\r\n\
+                Connection: close\r\n\r\n\
+                <?xml version=\"1.0\"?><Error><Code>RequestTimeTooSkewed</Code></Error>         ";
+    let server = faulty(vec![Behave::Say(late.into()), ok(b"whole")]).await;
+    assert_eq!(&found(server.fetch(1000, LONG).await).bytes[..], b"whole");
+    let heads = server.heads.lock().unwrap().clone();
+    let dates: Vec<&str> = heads
+        .iter()
+        .filter_map(|head| {
+            head.lines()
+                .find_map(|line| line.strip_prefix("x-amz-date: "))
+        })
+        .collect();
+    assert_eq!(dates.len(), 2, "{heads:?}");
+    assert!(!dates[0].starts_with("2036"), "{dates:?}");
+    assert!(dates[1].starts_with("20360202T0202"), "{dates:?}");
 }

@@ -76,6 +76,14 @@ pub enum FetchError {
         /// Why.
         reason: String,
     },
+    /// The store refuses us because of our own clock: says nothing about the object.
+    #[error("reading from bucket '{bucket}': {reason}")]
+    WrongClock {
+        /// The bucket.
+        bucket: String,
+        /// What the store said.
+        reason: String,
+    },
     /// We are stopping.
     #[error("reading from a bucket was cancelled")]
     Cancelled,
@@ -86,6 +94,7 @@ impl FetchError {
     pub const fn class(&self) -> FaultClass {
         match self {
             Self::Unusable { .. } => FaultClass::Permanent,
+            Self::WrongClock { .. } => FaultClass::Transient,
             Self::Cancelled => FaultClass::Cancelled,
         }
     }

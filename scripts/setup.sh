@@ -9,7 +9,7 @@ what=${1:-build}
 packages=(pkg-config gcc g++ make cmake clang libclang-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav)
 if [ "$what" = test ]; then
-  packages+=(ffmpeg redis-server rabbitmq-server python3 python3-venv)
+  packages+=(ffmpeg redis-server rabbitmq-server iproute2 faketime python3 python3-venv)
 fi
 
 missing=()

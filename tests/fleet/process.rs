@@ -1,12 +1,20 @@
-//! The fleet's processes: started, killed, paused, started again.
+//! The fleet's processes: started, killed, paused, lied to, started again.
 
+use crate::faults::{Clock, Peer};
+use crate::link::{Link, State};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 /// Settings of a process, as its environment.
 pub type Env = Vec<(String, String)>;
+
+/// Longest that a process may take to stop when it is asked to.
+const GOODBYE: Duration = Duration::from_secs(40);
+/// What makes a process believe in another time (Debian's package `faketime`).
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 /// A binary of ours beside the test's own.
 pub fn binary(name: &str) -> PathBuf {
@@ -24,6 +32,23 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// A program's ways to its peers, each of which can be cut.
+pub struct Links {
+    pub broker: Link,
+    pub board: Link,
+    pub chain: Link,
+}
+
+impl Links {
+    pub fn set(&self, peer: Peer, state: State) {
+        match peer {
+            Peer::Broker => self.broker.set(state),
+            Peer::Board => self.board.set(state),
+            Peer::Chain => self.chain.set(state),
+        }
+    }
+}
+
 /// One place in the fleet; whoever dies there is replaced, as an orchestrator does.
 pub struct Seat {
     program: PathBuf,
@@ -32,24 +57,42 @@ pub struct Seat {
     log: PathBuf,
     child: Option<Child>,
     paused: bool,
-    /// Ends that nobody asked for: (exit code or signal).
-    pub surprises: Vec<String>,
+    clock: Option<Clock>,
     expected_end: bool,
+    /// Ends that nobody asked for.
+    pub surprises: Vec<String>,
+    /// How processes ended that were asked to stop.
+    pub goodbyes: Vec<ExitStatus>,
+    asked: bool,
+    /// Ways to the peers, when they lead over relays.
+    pub links: Option<Links>,
+    wrapper: Vec<String>,
 }
 
 impl Seat {
-    pub fn new(program: &str, number: usize, env: &Env, folder: &Path) -> Self {
+    /// `wrapper`: words before the program, when another one starts it.
+    pub fn new(
+        wrapper: Vec<String>,
+        program: &str,
+        number: usize,
+        env: Env,
+        folder: &Path,
+    ) -> Self {
         let name = format!("{program}-{number}");
-        let log = folder.join(format!("{name}.log"));
         let mut seat = Self {
             program: binary(program),
+            log: folder.join(format!("{name}.log")),
             name,
-            env: env.clone(),
-            log,
+            env,
             child: None,
             paused: false,
-            surprises: Vec::new(),
+            clock: None,
             expected_end: false,
+            surprises: Vec::new(),
+            goodbyes: Vec::new(),
+            asked: false,
+            links: None,
+            wrapper,
         };
         seat.start();
         seat
@@ -68,9 +111,23 @@ impl Seat {
         let mut command = Command::new("/usr/bin/setpriv");
         command
             .args(["--pdeathsig", "KILL"])
+            .args(&self.wrapper)
             .arg(&self.program)
             .env_clear();
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        if let Some(clock) = self.clock.take() {
+            assert!(
+                Path::new(FAKETIME).is_file(),
+                "{FAKETIME} is missing: install the package faketime"
+            );
+            command.env("LD_PRELOAD", FAKETIME);
+            match clock {
+                Clock::Wrong(by) => command
+                    .env("FAKETIME", by)
+                    .env("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+                Clock::Speed(speed) => command.env("FAKETIME", speed),
+            };
+        }
         command
             .stdin(Stdio::null())
             .stdout(self.log_file())
@@ -81,6 +138,7 @@ impl Seat {
                 .expect("setpriv of util-linux starts our binary"),
         );
         self.expected_end = false;
+        self.asked = false;
         self.paused = false;
     }
 
@@ -90,10 +148,18 @@ impl Seat {
         let Ok(Some(status)) = child.try_wait() else {
             return;
         };
-        if !self.expected_end {
+        if self.asked {
+            self.goodbyes.push(status);
+        } else if !self.expected_end {
             self.surprises.push(format!("{}: {status}", self.name));
         }
         self.start();
+    }
+
+    /// Ends the process as kill -9 does; its replacement gets that clock.
+    pub fn lie(&mut self, clock: Clock) {
+        self.signal(Signal::KILL);
+        self.clock = Some(clock);
     }
 
     pub fn signal(&mut self, signal: Signal) {
@@ -102,8 +168,14 @@ impl Seat {
             .ok()
             .and_then(Pid::from_raw)
             .expect("a process id");
+        if signal == Signal::TERM && self.paused {
+            // A stop that is asked for in its sleep is answered when it wakes.
+            self.paused = false;
+            kill_process(pid, Signal::CONT).ok();
+        }
         self.expected_end |= signal == Signal::KILL || signal == Signal::TERM;
-        self.paused = signal == Signal::STOP;
+        self.asked = signal == Signal::TERM || self.asked && signal != Signal::KILL;
+        self.paused = signal == Signal::STOP || self.paused && signal != Signal::CONT;
         kill_process(pid, signal).ok();
     }
 
@@ -116,25 +188,27 @@ impl Seat {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// How often it logged that.
+    pub fn times(&self, what: &str) -> usize {
+        self.said().matches(what).count()
+    }
+
     /// How often it logged that it leads.
     pub fn led(&self) -> usize {
-        self.said().matches("this process leads").count()
+        self.times("this process leads")
     }
 
     /// Asks it to stop and gives its exit code; `None` when it is still there after a while.
     pub fn stop(&mut self) -> Option<i32> {
-        if self.paused {
-            self.signal(Signal::CONT);
-        }
         self.signal(Signal::TERM);
         let child = self.child.as_mut()?;
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(40);
-        while std::time::Instant::now() < end {
+        let end = Instant::now() + GOODBYE;
+        while Instant::now() < end {
             if let Ok(Some(status)) = child.try_wait() {
                 self.child = None;
                 return status.code();
             }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
         }
         None
     }

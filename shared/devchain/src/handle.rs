@@ -259,6 +259,12 @@ impl DevChainHandle {
         )
     }
 
+    /// How many transactions of an account are in the chain, up to the best block: failed ones too.
+    pub fn transactions(&self, account: &[u8; 32]) -> u32 {
+        let chain = self.shared.chain();
+        chain.state(None).map_or(0, |state| state.nonce(account))
+    }
+
     /// The slot of a hotkey at the best block.
     pub fn uid(&self, hotkey: &[u8; 32]) -> Option<u16> {
         let chain = self.shared.chain();

@@ -34,6 +34,7 @@ impl Server {
     /// Starts `program`; what it prints goes to `log`.
     pub(crate) fn spawn<A: AsRef<OsStr>>(
         (name, port): (&'static str, u16),
+        wrapper: &[String],
         program: &Path,
         arguments: &[A],
         environment: &[(&str, String)],
@@ -45,6 +46,7 @@ impl Server {
             .arg(WATCHED)
             .arg("watch")
             .arg(log)
+            .args(wrapper)
             .arg(program)
             .args(arguments);
         command.envs(environment.iter().map(|(key, value)| (key, value)));
@@ -105,6 +107,36 @@ impl Drop for Server {
         while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+/// Where a server runs: on this machine's loopback, or in a network namespace.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Words before the program, such as `ip netns exec NAME`.
+    pub wrapper: Vec<String>,
+    /// The address it listens on.
+    pub address: Ipv4Addr,
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Self {
+            wrapper: Vec::new(),
+            address: Ipv4Addr::LOCALHOST,
+        }
+    }
+}
+
+impl Site {
+    /// A program that runs there.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let [first, words @ ..] = self.wrapper.as_slice() else {
+            return Command::new(program);
+        };
+        let mut command = Command::new(first);
+        command.args(words).arg(program);
+        command
     }
 }
 

@@ -12,7 +12,7 @@ mod redis;
 mod redis_cluster;
 mod weed;
 
-pub use child::{free_port, free_port_with_grpc};
+pub use child::{Site, free_port, free_port_with_grpc};
 pub use eventually::eventually;
 pub use rabbit::RabbitMq;
 pub use redis::Redis;

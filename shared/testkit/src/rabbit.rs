@@ -1,9 +1,8 @@
-use crate::child::{Server, free_port, program};
+use crate::child::{Server, Site, free_port, program};
 use rustix::process::Signal;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -20,15 +19,22 @@ pub struct RabbitMq {
     port: u16,
     distribution_port: u16,
     names_port: u16,
+    site: Site,
 }
 
 impl RabbitMq {
     /// Starts one and waits until it speaks AMQP.
     pub fn start() -> Self {
+        Self::start_at(Site::default())
+    }
+
+    /// The same, in another network namespace.
+    pub fn start_at(site: Site) -> Self {
         let folder = tempfile::tempdir().expect("a throw-away folder");
         let names_port = free_port();
         let names = Server::spawn(
             ("epmd", names_port),
+            &site.wrapper,
             &program(&["/usr/bin/epmd", "/usr/local/bin/epmd"], "erlang-base"),
             &["-port", &names_port.to_string(), "-address", "127.0.0.1"],
             &[],
@@ -41,6 +47,7 @@ impl RabbitMq {
             port: free_port(),
             distribution_port: free_port(),
             names_port,
+            site,
         };
         rabbit.start_again();
         rabbit
@@ -48,10 +55,10 @@ impl RabbitMq {
 
     /// Its address as a client takes it, on the virtual host that exists from the start.
     pub fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+        format!("amqp://guest:guest@{}:{}/%2f", self.site.address, self.port)
     }
 
-    /// Its port on loopback.
+    /// Its port.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -60,12 +67,14 @@ impl RabbitMq {
     pub fn vhost(&self, name: &str) -> String {
         self.ctl(&["add_vhost", name]);
         self.ctl(&["set_permissions", "-p", name, "guest", ".*", ".*", ".*"]);
-        format!("amqp://guest:guest@127.0.0.1:{}/{name}", self.port)
+        let address = self.site.address;
+        format!("amqp://guest:guest@{address}:{}/{name}", self.port)
     }
 
     /// Runs `rabbitmqctl`; gives what it printed, panics when it failed.
     pub fn ctl(&self, arguments: &[&str]) -> String {
-        let output = Command::new(tool("rabbitmqctl"))
+        let mut command = self.site.command(&tool("rabbitmqctl"));
+        let output = command
             .arg("--quiet")
             .args(arguments)
             .envs(self.environment())
@@ -96,10 +105,12 @@ impl RabbitMq {
         // Test machines are small and full; the broker's own limits would block publishers.
         write(
             "rabbitmq.conf",
-            "disk_free_limit.absolute = 50MB\nvm_memory_high_watermark.absolute = 1GB\n",
+            "disk_free_limit.absolute = 50MB\nvm_memory_high_watermark.absolute = 1GB\n\
+             loopback_users = none\n",
         );
         let broker = Server::spawn(
             ("rabbitmq-server", self.port),
+            &self.site.wrapper,
             &tool("rabbitmq-server"),
             &[] as &[&str],
             &self.environment(),
@@ -131,7 +142,7 @@ impl RabbitMq {
         vec![
             ("HOME", folder.display().to_string()),
             ("RABBITMQ_NODENAME", format!("nexis{}@localhost", self.port)),
-            ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".to_owned()),
+            ("RABBITMQ_NODE_IP_ADDRESS", self.site.address.to_string()),
             ("RABBITMQ_NODE_PORT", self.port.to_string()),
             ("RABBITMQ_DIST_PORT", self.distribution_port.to_string()),
             ("RABBITMQ_MNESIA_BASE", path("mnesia")),
@@ -151,7 +162,7 @@ impl RabbitMq {
     }
 
     fn speaks_amqp(&self) -> std::io::Result<()> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        let mut stream = TcpStream::connect((self.site.address, self.port))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         stream.write_all(b"AMQP\0\0\x09\x01")?;
         let mut start = [0; 7];

@@ -1,7 +1,7 @@
-use crate::child::{Server, free_port, program};
+use crate::child::{Server, Site, free_port, program};
 use rustix::process::Signal;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -11,20 +11,26 @@ pub struct Redis {
     folder: TempDir,
     port: u16,
     cluster: bool,
+    site: Site,
 }
 
 impl Redis {
     /// Starts one and waits until it answers.
     pub fn start() -> Self {
-        Self::begin(false)
+        Self::begin(false, Site::default())
+    }
+
+    /// The same, in another network namespace.
+    pub fn start_at(site: Site) -> Self {
+        Self::begin(false, site)
     }
 
     /// Starts one in cluster mode that owns no slots yet.
     pub(crate) fn start_node() -> Self {
-        Self::begin(true)
+        Self::begin(true, Site::default())
     }
 
-    fn begin(cluster: bool) -> Self {
+    fn begin(cluster: bool, site: Site) -> Self {
         let folder = tempfile::tempdir().expect("a throw-away folder");
         // The cluster bus listens 10,000 above.
         let port = if cluster {
@@ -37,6 +43,7 @@ impl Redis {
             folder,
             port,
             cluster,
+            site,
         };
         redis.start_again();
         redis
@@ -44,10 +51,10 @@ impl Redis {
 
     /// Its address as a client takes it.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://{}:{}", self.site.address, self.port)
     }
 
-    /// Its port on loopback.
+    /// Its port.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -62,9 +69,11 @@ impl Redis {
         self.kill();
         let port = self.port.to_string();
         let folder = self.folder.path().display().to_string();
+        let address = self.site.address.to_string();
         let cluster = if self.cluster { "yes" } else { "no" };
         let server = Server::spawn(
             ("redis-server", self.port),
+            &self.site.wrapper,
             &program(
                 &["/usr/bin/redis-server", "/usr/local/bin/redis-server"],
                 "redis-server",
@@ -73,7 +82,9 @@ impl Redis {
                 "--port",
                 &port,
                 "--bind",
-                "127.0.0.1",
+                &address,
+                "--protected-mode",
+                "no",
                 "--dir",
                 &folder,
                 "--save",
@@ -114,7 +125,7 @@ impl Redis {
     /// Sends one inline command; gives the raw answer, empty when there was none.
     pub fn ask(&self, command: &str) -> String {
         let ask = || {
-            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+            let mut stream = TcpStream::connect((self.site.address, self.port))?;
             stream.set_read_timeout(Some(Duration::from_secs(5)))?;
             stream.write_all(command.as_bytes())?;
             stream.write_all(b"\r\nQUIT\r\n")?;

@@ -32,6 +32,7 @@ impl Weed {
         let port = free_port();
         let server = Server::spawn(
             ("weed", port),
+            &[],
             &weed(),
             &[
                 "server".to_owned(),

@@ -1,0 +1,581 @@
+//! A site: broker, board, chain, buckets and a fleet on them, kept alive from interval to interval.
+
+use crate::faults::{Fault, Peer, Place, SEATS};
+use crate::link::{Link, State};
+use crate::process::{Env, Links, Seat, binary};
+use crate::spaces::{Node, Spaces};
+use nexis_local::DirArchive;
+use nexis_localnet::{Localnet, LocalnetConfig, MinerKind};
+use nexis_ports::Archive as _;
+use nexis_protocol::calendar::Calendar;
+use nexis_protocol::profile::Profile;
+use nexis_protocol::{BlockNumber, IntervalId, WeightEpoch};
+use nexis_scheduler::{SubmissionRecord, SubmissionState, ledger};
+use nexis_testkit::{RabbitMq, Redis, eventually};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// With a block every half second no deadline comes near while something is down; what waits for blocks gets
+/// them from the test.
+const INTERVAL_BLOCKS: u64 = 500;
+const BLOCK: Duration = Duration::from_millis(500);
+const NETUID: u16 = 70;
+/// Final is what is so many blocks old.
+const FINALITY_LAG: u64 = 2;
+/// RabbitMQ 3.10 writes the list of its quorum queues three seconds late: a queue that is younger when the
+/// broker is killed has no leader ever after. Topologies of the real world are older.
+const QUEUES_ON_DISK: Duration = Duration::from_secs(5);
+/// A hang must end, not a slow machine.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+/// Short, so that what a fault costs is counted in seconds.
+const LEASE: &str = "3s";
+
+/// A few of every sort of ending: accepted, pruned, rejected by the manifest, by the rows, by the clips.
+const MINERS: [MinerKind; 11] = [
+    MinerKind::Honest,
+    MinerKind::Honest,
+    MinerKind::NoCredentials,
+    MinerKind::BrokenManifest,
+    MinerKind::DatasetHash,
+    MinerKind::UrlCaption,
+    MinerKind::ClipHash,
+    MinerKind::MissingFrame,
+    MinerKind::WrongResolution,
+    MinerKind::Copycat,
+    MinerKind::IndexDuplicate,
+];
+
+/// What one interval ended with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub interval: u64,
+    /// The decisions without `checked_at`.
+    pub decisions: String,
+    /// (slot, share) on the chain.
+    pub weights: Vec<(u16, u16)>,
+    /// Transactions of ours that reached the chain meanwhile.
+    pub sent: u32,
+}
+
+/// How a site is made.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub name: String,
+    pub miners: Vec<MinerKind>,
+    /// Settings beside the usual ones.
+    pub env: Env,
+    /// Whether each process and server has a network namespace of its own.
+    pub in_namespaces: bool,
+}
+
+impl Plan {
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            miners: MINERS.to_vec(),
+            env: vec![("NEXIS_LEASE_TTL".to_owned(), LEASE.to_owned())],
+            in_namespaces: false,
+        }
+    }
+}
+
+pub struct Site {
+    name: String,
+    pub archive: DirArchive,
+    folder: PathBuf,
+    // Processes end before what they are connected to.
+    pub schedulers: Vec<Seat>,
+    pub workers: Vec<Seat>,
+    servers: Servers,
+    declared: Instant,
+    next: IntervalId,
+    /// Objects that all packages of one interval have.
+    objects: usize,
+    healing: Vec<(Instant, Remedy)>,
+    /// Bytes stored as decisions: what is stored once stays.
+    stored: BTreeMap<u64, Vec<u8>>,
+}
+
+/// What ends a fault that has an end.
+#[derive(Debug, Clone, Copy)]
+enum Remedy {
+    Wake(Place),
+    Mend(Place, Peer),
+    WakeBroker,
+    Join(Node, Node),
+}
+
+/// Clips are made once, by whoever comes first.
+static CLIPS: Mutex<()> = Mutex::new(());
+
+/// A folder of this run, new for each name.
+fn folder_of(name: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fleet-{}", std::process::id()));
+    let folder = root.join(name);
+    std::fs::create_dir_all(&folder).expect("a folder for the run");
+    folder
+}
+
+/// Folder of a localnet, with clips that are kept between runs.
+fn localnet_folder(folder: &Path) -> PathBuf {
+    let clips = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fleet-clips");
+    let workdir = folder.join("localnet");
+    std::fs::create_dir_all(&clips).expect("a folder for clips");
+    std::fs::create_dir_all(&workdir).expect("a folder for the localnet");
+    std::os::unix::fs::symlink(clips, workdir.join("clips")).expect("a link to the clips");
+    workdir
+}
+
+pub fn profile() -> Profile {
+    let mut profile = Profile::by_name("readme").expect("a built-in profile");
+    profile.interval_length_blocks = INTERVAL_BLOCKS;
+    profile.weight_period_blocks = INTERVAL_BLOCKS;
+    profile.miner_sample_rate = 1.0;
+    profile
+}
+
+/// Starts the subnet of a site.
+fn localnet(plan: &Plan, folder: &Path) -> impl Future<Output = Localnet> {
+    let mut config = LocalnetConfig::new(localnet_folder(folder));
+    config.block_time = BLOCK;
+    config.profile = profile();
+    config.miners.clone_from(&plan.miners);
+    async move {
+        tokio::task::block_in_place(|| {
+            let _turn = CLIPS
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            tokio::runtime::Handle::current().block_on(Localnet::start(config))
+        })
+        .expect("a localnet")
+    }
+}
+
+/// Declares the queues; gives when.
+fn declare(amqp: &str) -> Instant {
+    let applied = std::process::Command::new(binary("nexis-scheduler"))
+        .args(["topology", "apply"])
+        .env_clear()
+        .env("NEXIS_AMQP_URL", amqp)
+        .env("NEXIS_NETUID", NETUID.to_string())
+        .status();
+    assert!(applied.expect("it runs").success(), "topology apply");
+    Instant::now()
+}
+
+/// Settings of every process of a site; addresses of broker, board and chain come with the seat.
+fn settings(net: &Localnet, folder: &Path, more: &Env) -> Env {
+    let mut env = net.env();
+    for (name, value) in [
+        ("NEXIS_PROFILE_MINER_SAMPLE_RATE", "1.0".to_owned()),
+        ("NEXIS_WORKDIR", folder.display().to_string()),
+        ("NEXIS_CHAIN_TIMEOUT", "4s".to_owned()),
+        ("NEXIS_CHAIN_HEAD_SILENCE", "5s".to_owned()),
+        ("NEXIS_LOG_LEVEL", "info".to_owned()),
+        ("HOME", folder.display().to_string()),
+        ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
+    ] {
+        env.push((name.to_owned(), value));
+    }
+    env.extend(more.iter().cloned());
+    env
+}
+
+/// Where a seat's peers are.
+struct Addresses {
+    broker: String,
+    board: String,
+    chain: String,
+    store: String,
+}
+
+impl Addresses {
+    fn into(self, mut env: Env) -> Env {
+        env.retain(|(name, _)| name != "BT_NETWORK" && name != "NEXIS_R2_ENDPOINT");
+        for (name, value) in [
+            (
+                "NEXIS_AMQP_URL",
+                format!("amqp://guest:guest@{}/%2f?heartbeat=4", self.broker),
+            ),
+            ("NEXIS_REDIS_URL", format!("redis://{}", self.board)),
+            ("BT_NETWORK", format!("ws://{}", self.chain)),
+            ("NEXIS_R2_ENDPOINT", self.store),
+        ] {
+            env.push((name.to_owned(), value));
+        }
+        env
+    }
+}
+
+/// The servers of a site, and how its seats find them.
+struct Servers {
+    rabbit: RabbitMq,
+    redis: Redis,
+    net: Localnet,
+    spaces: Option<Spaces>,
+    /// Chain and store as the namespaces see them.
+    outside: Vec<Link>,
+}
+
+impl Servers {
+    async fn seat(&self, node: Node, env: &Env, folder: &Path) -> Seat {
+        let (program, number) = match node {
+            Node::Scheduler(number) => ("nexis-scheduler", number),
+            Node::Worker(number) => ("nexis-worker", number),
+            _ => unreachable!("no seat of ours"),
+        };
+        let Some(spaces) = &self.spaces else {
+            let links = Links {
+                broker: Link::to(self.rabbit.port()).await,
+                board: Link::to(self.redis.port()).await,
+                chain: Link::to(self.net.chain().address().port()).await,
+            };
+            let addresses = Addresses {
+                broker: links.broker.address(),
+                board: links.board.address(),
+                chain: links.chain.address(),
+                store: self.net.store_endpoint(),
+            };
+            let env = addresses.into(env.clone());
+            let mut seat = Seat::new(Vec::new(), program, number, env, folder);
+            seat.links = Some(links);
+            return seat;
+        };
+        let addresses = Addresses {
+            broker: format!("{}:{}", spaces.address(Node::Broker), self.rabbit.port()),
+            board: format!("{}:{}", spaces.address(Node::Board), self.redis.port()),
+            chain: self.outside[0].address(),
+            store: format!("http://{}", self.outside[1].address()),
+        };
+        let env = addresses.into(env.clone());
+        Seat::new(spaces.wrapper(node), program, number, env, folder)
+    }
+}
+
+impl Site {
+    pub async fn start(plan: Plan) -> Self {
+        let folder = folder_of(&plan.name);
+        let spaces = plan.in_namespaces.then(Spaces::make);
+        let place = |node| match &spaces {
+            None => nexis_testkit::Site::default(),
+            Some(spaces) => nexis_testkit::Site {
+                wrapper: spaces.wrapper(node),
+                address: spaces.address(node),
+            },
+        };
+        let (rabbit, redis, declared) = tokio::task::block_in_place(|| {
+            let rabbit = RabbitMq::start_at(place(Node::Broker));
+            let redis = Redis::start_at(place(Node::Board));
+            let declared = declare(&rabbit.url());
+            (rabbit, redis, declared)
+        });
+        let net = localnet(&plan, &folder).await;
+        let env = settings(&net, &folder, &plan.env);
+        let mut outside = Vec::new();
+        if let Some(spaces) = &spaces {
+            let store: Option<u16> = net
+                .store_endpoint()
+                .rsplit_once(':')
+                .and_then(|(_, port)| port.parse().ok());
+            for port in [net.chain().address().port(), store.expect("a port")] {
+                outside.push(Link::between(spaces.address(Node::Outside), port).await);
+            }
+        }
+        let servers = Servers {
+            rabbit,
+            redis,
+            net,
+            spaces,
+            outside,
+        };
+        let (mut schedulers, mut workers) = (Vec::new(), Vec::new());
+        for number in 0..SEATS {
+            schedulers.push(servers.seat(Node::Scheduler(number), &env, &folder).await);
+            workers.push(servers.seat(Node::Worker(number), &env, &folder).await);
+        }
+        Self {
+            name: plan.name,
+            archive: DirArchive::open_shared(&folder.join("archive")).expect("an archive"),
+            next: servers.net.first_interval(),
+            folder,
+            schedulers,
+            workers,
+            servers,
+            declared,
+            objects: 0,
+            healing: Vec::new(),
+            stored: BTreeMap::new(),
+        }
+    }
+
+    fn seats(&mut self) -> impl Iterator<Item = &mut Seat> {
+        self.schedulers.iter_mut().chain(&mut self.workers)
+    }
+
+    fn at(&mut self, place: Place) -> &mut Seat {
+        match place {
+            Place::Scheduler(number) => &mut self.schedulers[number],
+            Place::Worker(number) => &mut self.workers[number],
+        }
+    }
+
+    /// Replaces who has died, ends what has an end.
+    pub fn tend(&mut self) {
+        self.seats().for_each(Seat::tend);
+        let now = Instant::now();
+        let due: Vec<_> = self.healing.extract_if(.., |(at, _)| now >= *at).collect();
+        for (_, remedy) in due {
+            match remedy {
+                Remedy::Wake(place) => self.at(place).signal(Signal::CONT),
+                Remedy::Mend(place, peer) => self.link(place, peer, State::Up),
+                Remedy::WakeBroker => self.servers.rabbit.resume(),
+                Remedy::Join(one, other) => self.spaces().join(one, other),
+            }
+        }
+    }
+
+    fn spaces(&self) -> &Spaces {
+        let spaces = self.servers.spaces.as_ref();
+        spaces.expect("this site has namespaces")
+    }
+
+    fn link(&mut self, place: Place, peer: Peer, state: State) {
+        let links = self.at(place).links.as_ref();
+        links.expect("this site has relays").set(peer, state);
+    }
+
+    fn heal_after(&mut self, milliseconds: u64, remedy: Remedy) {
+        let at = Instant::now() + Duration::from_millis(milliseconds);
+        self.healing.push((at, remedy));
+    }
+
+    pub fn strike(&mut self, fault: Fault) {
+        match fault {
+            Fault::Kill(place) => self.at(place).signal(Signal::KILL),
+            Fault::Stop(place) => self.at(place).signal(Signal::TERM),
+            Fault::Lie(place, clock) => self.at(place).lie(clock),
+            Fault::Pause(place, time) => {
+                self.at(place).signal(Signal::STOP);
+                self.heal_after(time, Remedy::Wake(place));
+            }
+            Fault::Cut(place, peer, time) => {
+                self.link(place, peer, State::Cut);
+                self.heal_after(time, Remedy::Mend(place, peer));
+            }
+            Fault::Silence(place, peer, time) => {
+                self.link(place, peer, State::Silent);
+                self.heal_after(time, Remedy::Mend(place, peer));
+            }
+            Fault::Part(one, other, time) => {
+                self.spaces().part(one, other);
+                self.heal_after(time, Remedy::Join(one, other));
+            }
+            Fault::PauseBroker(time) => {
+                self.servers.rabbit.pause();
+                self.heal_after(time, Remedy::WakeBroker);
+            }
+            Fault::RestartBroker => {
+                tokio::task::block_in_place(|| self.servers.rabbit.start_again());
+            }
+            Fault::RestartBoard => {
+                tokio::task::block_in_place(|| self.servers.redis.start_again());
+            }
+            Fault::EmptyBoard => drop(self.servers.redis.ask("FLUSHALL")),
+        }
+    }
+
+    /// Waits until every package of an interval is in the store, as many objects as in the first one's.
+    async fn published(&mut self, interval: IntervalId) {
+        let store = self.servers.net.wallets().with_file_name("s3");
+        let count = |interval: IntervalId| {
+            let folders = self.servers.net.miners().iter().map(|miner| {
+                store
+                    .join(miner.key.hotkey().bucket_name())
+                    .join(interval.to_string())
+            });
+            folders.map(|folder| files(&folder)).sum::<usize>()
+        };
+        if interval == self.servers.net.first_interval() {
+            self.objects = count(interval);
+        }
+        assert!(self.objects > 0, "no packages below {}", store.display());
+        eventually(PATIENCE, async || count(interval) >= self.objects).await;
+    }
+
+    /// Makes blocks until `height` is final.
+    fn advance_to(&self, height: u64) {
+        let missing =
+            (height + FINALITY_LAG).saturating_sub(self.servers.net.chain().head().number);
+        self.servers.net.chain().new_blocks(missing);
+    }
+
+    /// The chain and the buckets of the site.
+    pub fn net(&self) -> &Localnet {
+        &self.servers.net
+    }
+
+    fn transactions(&self) -> u32 {
+        let validator = self.servers.net.validator();
+        self.servers
+            .net
+            .chain()
+            .transactions(&validator.public_key())
+    }
+
+    /// The next interval, from the block at which it is eligible to decisions and weights, with faults on the way.
+    pub async fn interval(&mut self, faults: Vec<(Duration, Fault)>) -> Outcome {
+        let interval = self.next;
+        let calendar = Calendar::of(&profile());
+        self.next = calendar.next(interval);
+        self.published(interval).await;
+        let before = self.transactions();
+        let begins = calendar.eligible_from(interval);
+        let block = BlockNumber::new(begins.get());
+        // Whoever starts inside an epoch waits for the next one.
+        let first = interval == self.servers.net.first_interval();
+        let epoch = (!first).then(|| calendar.weight_epoch(block));
+        if !faults.is_empty() {
+            let declared = self.declared;
+            eventually(PATIENCE, async || declared.elapsed() > QUEUES_ON_DISK).await;
+        }
+        self.advance_to(begins.get());
+        self.weather(interval, epoch, faults).await;
+        let bytes = ledger::decision_bytes(&self.archive, interval)
+            .await
+            .expect("our own disk")
+            .expect("it is decided");
+        self.stored.insert(interval.get(), bytes.clone());
+        let mut weights = self.servers.net.chain().weights(0);
+        weights.sort_unstable();
+        Outcome {
+            interval: interval.get(),
+            decisions: without_times(&bytes),
+            weights,
+            sent: self.transactions() - before,
+        }
+    }
+
+    /// Lets the faults happen until they are over and the interval has ended well.
+    async fn weather(
+        &mut self,
+        interval: IntervalId,
+        epoch: Option<WeightEpoch>,
+        faults: Vec<(Duration, Fault)>,
+    ) {
+        let end = Instant::now() + PATIENCE;
+        let mut faults = faults.into_iter().peekable();
+        let mut last = Instant::now();
+        loop {
+            if let Some((_, fault)) = faults.next_if(|(pause, _)| last.elapsed() >= *pause) {
+                println!("   {}: {fault:?}", self.name);
+                self.strike(fault);
+                last = Instant::now();
+            }
+            self.tend();
+            let calm = faults.peek().is_none() && self.healing.is_empty();
+            let decided = ledger::is_decided(&self.archive, interval)
+                .await
+                .expect("our own disk");
+            let submitted = match epoch {
+                Some(epoch) => self.has_submitted(epoch).await,
+                None => true,
+            };
+            if calm && decided && submitted {
+                return;
+            }
+            if decided && !submitted {
+                // No deadline runs any more: what waits for finality need not wait for the clock.
+                self.servers.net.chain().new_block();
+            }
+            assert!(
+                Instant::now() < end,
+                "{}, interval {interval}: decided {decided}, submitted {submitted}, not within {PATIENCE:?}; logs are in {}",
+                self.name,
+                self.folder.display()
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn has_submitted(&self, epoch: WeightEpoch) -> bool {
+        let record = SubmissionRecord::load(&self.archive, epoch)
+            .await
+            .expect("our own disk");
+        record.is_some_and(|record| matches!(record.state, SubmissionState::Done(_)))
+    }
+
+    /// Stops everybody and looks once more at all that was stored.
+    pub async fn end(mut self) {
+        let folder = self.folder.display().to_string();
+        for seat in self.schedulers.iter_mut().chain(&mut self.workers) {
+            seat.tend();
+            let code = tokio::task::block_in_place(|| seat.stop());
+            assert_eq!(
+                code,
+                Some(0),
+                "{} after SIGTERM; logs in {folder}",
+                seat.name()
+            );
+            for ended in &seat.goodbyes {
+                assert!(
+                    ended.success(),
+                    "{} after SIGTERM: {ended}; logs in {folder}",
+                    seat.name()
+                );
+            }
+            assert!(
+                seat.surprises.is_empty(),
+                "ended by themselves: {:?}; logs in {folder}",
+                seat.surprises
+            );
+        }
+        for (interval, bytes) in &self.stored {
+            let now = ledger::decision_bytes(&self.archive, IntervalId::new(*interval)).await;
+            assert_eq!(
+                now.expect("our own disk").as_ref(),
+                Some(bytes),
+                "{}: interval {interval} was written again",
+                self.name
+            );
+        }
+        let names = self.archive.list("").await.expect("our own disk");
+        assert!(!names.is_empty());
+    }
+}
+
+fn without_times(bytes: &[u8]) -> String {
+    let mut value: Value = serde_json::from_slice(bytes).expect("JSON");
+    forget_times(&mut value);
+    serde_json::to_string_pretty(&value).expect("JSON")
+}
+
+fn files(folder: &Path) -> usize {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .map(|entry| {
+            if entry.path().is_dir() {
+                files(&entry.path())
+            } else {
+                1
+            }
+        })
+        .sum()
+}
+
+fn forget_times(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.remove("checked_at");
+            fields.values_mut().for_each(forget_times);
+        }
+        Value::Array(items) => items.iter_mut().for_each(forget_times),
+        _ => {}
+    }
+}

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const MOST: usize = 1_000;
 
 /// Back to the queue.
-pub(crate) const BACK: BasicNackOptions = BasicNackOptions {
+const BACK: BasicNackOptions = BasicNackOptions {
     multiple: false,
     requeue: true,
 };

@@ -1,4 +1,4 @@
-use crate::acks::{Acks, BACK};
+use crate::acks::Acks;
 use crate::connection::{Link, queue_error};
 use crate::publishing::{Publisher, REASON, TRACE};
 use async_trait::async_trait;
@@ -123,14 +123,20 @@ impl Deliveries for Consumer {
         let Stream {
             channel,
             deliveries,
-            ..
+            acks,
         } = stream;
         let cancel = channel.basic_cancel(deliveries.tag(), BasicCancelOptions::default());
         self.link.within("stopping to consume", cancel).await?;
         // Prefetched and not handed out: back to the queue now, not when the channel goes.
         while let Some(Some(Ok(delivery))) = futures::FutureExt::now_or_never(deliveries.next()) {
-            let back = channel.basic_nack(delivery.delivery_tag, BACK);
-            self.link.within("handing back", back).await?;
+            acks.taken(delivery.delivery_tag);
+            let ticket = Ticket {
+                publisher: self.publisher.clone(),
+                route: self.route,
+                message: message_of(&delivery.properties, delivery.data),
+                held: Some((Arc::clone(acks), delivery.delivery_tag)),
+            };
+            Box::new(ticket).settle(Settlement::HandBack).await?;
         }
         Ok(())
     }
@@ -161,18 +167,32 @@ impl Acknowledge for Ticket {
         let (acks, tag) = self.held.take().ok_or(QueueError::Closed)?;
         match settlement {
             Settlement::Ack => acks.ack(tag).await,
-            Settlement::Retry | Settlement::HandBack => acks.back(tag).await,
+            Settlement::Retry => acks.back(tag).await,
+            // Every return counts against the delivery limit (RabbitMQ 3.x cannot tell one from a failure), and a good
+            // job must bear any number of workers that are scaled in: it goes back as a new message.
+            Settlement::HandBack => {
+                let again = self.publisher.again(self.route, &self.message).await;
+                replaced(&acks, tag, again).await
+            }
             Settlement::Dead { reason } => {
-                // First there, then gone from here: between the two it may be in both, never in neither.
-                let buried = self.publisher.dead(self.route, &self.message, &reason);
-                if let Err(error) = buried.await {
-                    acks.back(tag).await.ok();
-                    return Err(error);
-                }
-                acks.ack(tag).await
+                let dead = self.publisher.dead(self.route, &self.message, &reason);
+                replaced(&acks, tag, dead.await).await
             }
         }
     }
+}
+
+/// First there, then gone from here: between the two a message may be in both, never in neither.
+async fn replaced(
+    acks: &Acks,
+    tag: u64,
+    published: Result<(), QueueError>,
+) -> Result<(), QueueError> {
+    if published.is_err() {
+        acks.back(tag).await.ok();
+        return published;
+    }
+    acks.ack(tag).await
 }
 
 impl Drop for Ticket {

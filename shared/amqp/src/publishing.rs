@@ -118,6 +118,13 @@ impl Publisher {
         published
     }
 
+    /// Publishes a job once more, as a new message.
+    pub(crate) async fn again(&self, route: Route, job: &Message) -> Result<(), QueueError> {
+        let exchange = self.link.options.topology.exchange();
+        self.publish(&exchange, route, std::iter::once((job, None)))
+            .await
+    }
+
     /// Publishes a dead letter.
     pub(crate) async fn dead(
         &self,

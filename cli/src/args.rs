@@ -40,6 +40,8 @@ pub enum Command {
     },
     /// What this validator has decided and submitted.
     Status,
+    /// Could this validator set weights now? Every condition, with what is, what must be and what to do.
+    Doctor,
     /// Show the effective settings (secrets hidden) and check them.
     Config {
         /// List every setting there is instead.

@@ -3,6 +3,7 @@
 mod case;
 mod check;
 mod demo;
+mod doctor;
 mod explain;
 mod localnet;
 mod replay;
@@ -79,6 +80,7 @@ async fn dispatch(command: Command, settings: Settings) -> Result<Exit> {
             print!("{}", status::status(&archive(&settings)?).await?);
             Ok(Exit::Asked)
         }
+        Command::Doctor => doctor::run(&settings).await,
         Command::Config { list } => {
             print!(
                 "{}",

@@ -2,7 +2,7 @@
 //! one JSON line per decision.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use nexis_ports::SubmitOutcome;
+use nexis_ports::{CommitTicket, SubmitOutcome};
 use nexis_protocol::decision::{Decision, Note};
 use nexis_protocol::{Hotkey, IntervalId};
 use nexis_scheduler::Event;
@@ -63,6 +63,16 @@ impl Show {
                 self.finish_bar();
                 self.submitted(epoch.get(), outcome, weights);
             }
+            Event::Revealed { epoch, block } => self.weights(&format!(
+                "weight epoch {epoch}: the chain opened the commit, its weights were read back at block {block}"
+            )),
+            Event::RevealMissed { epoch, again } => self.weights(&format!(
+                "weight epoch {epoch}: THE CHAIN DID NOT OPEN THE COMMIT; {}; see `nexis doctor`",
+                if *again { "committing again" } else { "newer weights follow" }
+            )),
+            Event::EpochMissed { epoch, last } => self.weights(&format!(
+                "weight epoch {epoch}: ENDED WITHOUT WEIGHTS: {last}; see `nexis doctor`"
+            )),
             Event::Waiting { on } => self.waiting(on),
             Event::Opened { interval, miners } if self.style == Style::Text => {
                 self.line(&format!(
@@ -164,13 +174,25 @@ impl Show {
         for (uid, hotkey, share) in weights.iter().filter(|(_, _, share)| *share > 0.0) {
             text.push_str(&format!("\n  uid {uid:>4}  {hotkey}  {share:.6}"));
         }
+        self.weights(&text);
+    }
+
+    fn weights(&self, text: &str) {
         if self.style == Style::Json {
             // Standard output is the decisions', one line each.
             eprintln!("{text}");
         } else {
-            self.line(&text);
+            self.line(text);
         }
     }
+}
+
+/// One sentence about a commit that waits.
+pub fn commit_sentence(block: u64, extrinsic: &str, ticket: &CommitTicket) -> String {
+    format!(
+        "weights committed at block {block} ({extrinsic}), to be revealed by beacon round {} between blocks {} and {}",
+        ticket.reveal_round, ticket.reveal_block, ticket.reveal_deadline
+    )
 }
 
 /// One sentence about a submission's end.
@@ -182,10 +204,8 @@ pub fn outcome_sentence(outcome: &SubmitOutcome) -> String {
         SubmitOutcome::Committed {
             block,
             extrinsic,
-            reveal_round,
-        } => format!(
-            "weights committed at block {block} ({extrinsic}), to be revealed by beacon round {reveal_round}"
-        ),
+            ticket,
+        } => commit_sentence(*block, extrinsic, ticket),
         SubmitOutcome::Refused {
             error,
             remedy,

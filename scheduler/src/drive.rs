@@ -5,8 +5,9 @@ use crate::event::{Event, Observer};
 use crate::jobs::{compute, read_reports};
 use crate::lead::Lead;
 use crate::ledger::{self, LedgerError};
+use crate::submit::{self, Look};
 use crate::vigil::Vigil;
-use crate::{open, reduce, submit};
+use crate::{open, reduce};
 use nexis_ports::{
     Archive, ArchiveError, Board, BoardError, Bucket, BucketAccess, Chain, ChainError, FaultClass,
     Queue, QueueError, Route, Stage, Tally,
@@ -19,6 +20,7 @@ use nexis_wire::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -63,6 +65,9 @@ pub struct SchedulerOptions {
     pub submit: bool,
     /// Rounds open at one time while catching up.
     pub max_open_rounds: usize,
+    /// The second in which waits between two attempts at a submission are counted: shorter than a real one only on
+    /// a chain with a faster clock.
+    pub retry_unit: Duration,
     /// Seconds since the epoch, for the time stamp of decisions.
     pub clock: fn() -> f64,
 }
@@ -183,12 +188,28 @@ impl Scheduler {
     /// Runs until `stop`. Ends with an error only on something no retry mends.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), SchedulerError> {
         let lead = Lead::new(&self.options.name, self.options.lease);
+        let (looks, seen) = watch::channel(Look::default());
+        let ended = tokio::select! {
+            ended = self.rounds(&lead, &looks, &stop) => ended,
+            ended = submit::run(self, seen) => ended,
+        };
+        if ended.is_ok() {
+            lead.resign(self.ports.board.as_ref()).await;
+        }
+        ended
+    }
+
+    async fn rounds(
+        &self,
+        lead: &Lead,
+        looks: &watch::Sender<Look>,
+        stop: &CancellationToken,
+    ) -> Result<(), SchedulerError> {
         let board = self.ports.board.as_ref();
         let mut memory = Memory::default();
-        let mut weights = submit::Submitter::new();
         let mut head = BlockNumber::new(0);
         while !stop.is_cancelled() {
-            let step = Box::pin(self.step(&lead, &mut memory, &mut weights, head));
+            let step = Box::pin(self.step(lead, &mut memory, looks, head));
             let step = tokio::select! {
                 () = stop.cancelled() => break,
                 step = lead.while_leading(board, step) => step,
@@ -215,7 +236,6 @@ impl Scheduler {
                 },
             }
         }
-        lead.resign(board).await;
         Ok(())
     }
 
@@ -224,14 +244,13 @@ impl Scheduler {
         &self,
         lead: &Lead,
         memory: &mut Memory,
-        weights: &mut submit::Submitter,
+        looks: &watch::Sender<Look>,
         last: BlockNumber,
     ) -> Result<BlockNumber, SchedulerError> {
         let head = self.ports.chain.head().await?;
         if head.number > last {
             self.emit(&Event::Head { block: head.number });
         }
-        weights.witness(head.number);
         let epoch = lead.campaign(self.ports.board.as_ref()).await?;
         if epoch.is_some() && memory.epoch != epoch {
             *memory = Memory {
@@ -245,11 +264,14 @@ impl Scheduler {
                 holder: lead.holder(),
             });
         }
+        if self.options.submit {
+            looks.send_replace(Look {
+                leader: epoch,
+                head: Some(head.number),
+            });
+        }
         if let Some(epoch) = epoch {
             let moved = self.look(epoch, head.number, memory).await?;
-            if self.options.submit {
-                weights.step(self, epoch, head.number).await?;
-            }
             if moved {
                 return Ok(head.number);
             }

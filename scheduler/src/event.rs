@@ -49,6 +49,27 @@ pub enum Event {
         /// The weights: (uid, hotkey, share).
         weights: Vec<(u16, Hotkey, f64)>,
     },
+    /// The chain opened a commit; its weights were read back.
+    Revealed {
+        /// The epoch whose weights they are.
+        epoch: WeightEpoch,
+        /// Head at which they were seen.
+        block: BlockNumber,
+    },
+    /// The chain did not open a commit.
+    RevealMissed {
+        /// The epoch whose weights it held.
+        epoch: WeightEpoch,
+        /// Whether they are committed again.
+        again: bool,
+    },
+    /// An epoch ended without weights on the chain.
+    EpochMissed {
+        /// The epoch.
+        epoch: WeightEpoch,
+        /// Why, as far as known.
+        last: String,
+    },
     /// We lead from now on.
     Leading,
     /// Somebody else leads.

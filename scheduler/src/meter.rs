@@ -33,6 +33,15 @@ label! {
     }
 }
 
+label! {
+    /// What a weight epoch came to after the sending: anything but revealed wants a look.
+    enum Fate as "fate" {
+        Revealed => "revealed",
+        NotRevealed => "not_revealed",
+        Missed => "missed",
+    }
+}
+
 /// The scheduler's instruments.
 pub struct Meter {
     leader: Gauge,
@@ -44,6 +53,7 @@ pub struct Meter {
     done: Gauges<StageOf>,
     decisions: Counters<Verdict>,
     submissions: Counters<Submission>,
+    epochs: Counters<Fate>,
     waits: Counter,
 }
 
@@ -65,6 +75,10 @@ impl Meter {
             ),
             decisions: metrics.counters("nexis_decisions", "Decisions on miners"),
             submissions: metrics.counters("nexis_weight_submissions", "Submissions of weights"),
+            epochs: metrics.counters(
+                "nexis_weight_epochs",
+                "Commits that the chain opened or did not open, and epochs that passed without weights",
+            ),
             waits: metrics.counter(
                 "nexis_scheduler_waits",
                 "Steps that failed because the outside was away, and were tried again",
@@ -111,6 +125,9 @@ impl Meter {
                 SubmitOutcome::Refused { .. } => Submission::Refused,
                 SubmitOutcome::Unknown { .. } => Submission::Unknown,
             }),
+            Event::Revealed { .. } => self.epochs.inc(Fate::Revealed),
+            Event::RevealMissed { .. } => self.epochs.inc(Fate::NotRevealed),
+            Event::EpochMissed { .. } => self.epochs.inc(Fate::Missed),
             Event::Leading => {
                 self.leader.set(1);
                 self.terms.inc();

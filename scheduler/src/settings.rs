@@ -34,12 +34,13 @@ pub fn options(settings: &Settings, name: String) -> Result<SchedulerOptions, Wr
         poll: settings.chain.block_poll,
         submit: true,
         max_open_rounds: MAX_OPEN_ROUNDS,
+        retry_unit: Duration::from_secs(1),
         clock: seconds_since_epoch,
     })
 }
 
-/// The chain, with the wallet that signs.
-pub fn chain(settings: &Settings) -> Result<ChainPort, WrongSetting> {
+/// How to reach the chain.
+pub fn connection(settings: &Settings) -> Result<ConnectOptions, WrongSetting> {
     let network: Network = settings
         .chain
         .network
@@ -55,14 +56,24 @@ pub fn chain(settings: &Settings) -> Result<ChainPort, WrongSetting> {
         }
     }
     options.pool.request_timeout = settings.chain.timeout;
-    let password = settings.wallet.password.as_ref().map(Secret::expose);
+    Ok(options)
+}
+
+/// The wallet that signs.
+pub fn wallet(settings: &Settings) -> Result<Wallet, WrongSetting> {
     let wallet = &settings.wallet;
-    let wallet =
-        Wallet::load(&wallet.path, &wallet.name, &wallet.hotkey, password).map_err(|fault| {
-            WrongSetting::one(format!(
-                "BT_WALLET_NAME, BT_WALLET_HOTKEY, BT_WALLET_PATH: {fault}"
-            ))
-        })?;
+    let password = wallet.password.as_ref().map(Secret::expose);
+    Wallet::load(&wallet.path, &wallet.name, &wallet.hotkey, password).map_err(|fault| {
+        WrongSetting::one(format!(
+            "BT_WALLET_NAME, BT_WALLET_HOTKEY, BT_WALLET_PATH: {fault}"
+        ))
+    })
+}
+
+/// The chain, with the wallet that signs.
+pub fn chain(settings: &Settings) -> Result<ChainPort, WrongSetting> {
+    let options = connection(settings)?;
+    let wallet = wallet(settings)?;
     Ok(ChainPort::new(ChainClient::new(options), Some(wallet)))
 }
 

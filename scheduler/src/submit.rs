@@ -1,144 +1,133 @@
 //! Weights onto the chain, once per epoch. "Submitted" means seen on the chain: an outcome that cannot be told
-//! is resolved by looking there, never by sending again blindly.
+//! is resolved by looking there, never by sending again blindly; a commit counts when the chain has opened it.
+//!
+//! It runs beside the rounds, so that a submission that takes minutes neither holds them up nor costs the lease.
+
+mod record;
+mod reveal;
+
+pub use record::{SubmissionRecord, SubmissionState};
 
 use crate::drive::{Scheduler, SchedulerError};
 use crate::event::Event;
 use crate::ledger;
-use nexis_ports::{Archive, ArchiveError, Roster, SubmitOutcome, WeightRequest};
+use async_trait::async_trait;
+use nexis_ports::{
+    ArchiveError, BoardError, ChainError, FaultClass, Roster, SignedSubmission, SubmissionJournal,
+    SubmitOutcome, WeightRequest,
+};
 use nexis_protocol::calendar::Calendar;
 use nexis_protocol::score::Excluded;
 use nexis_protocol::{BlockNumber, Hotkey, LeaderEpoch, WeightEpoch, score, weights};
-use serde::{Deserialize, Serialize};
+use record::Attempt;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Blocks after the submission block during which a round of the window may still be decided before the
 /// weights are computed without it.
 const WAIT_FOR_ROUNDS_BLOCKS: u64 = 25;
+/// Blocks by which a final head is commonly behind the block that a submission meets.
+const FINALITY_LAG: u64 = 3;
+/// Records looked through for what an earlier leader left open: more than two days of either profile.
+const LOOK_BACK: usize = 64;
+/// Pause after a step that failed because the outside is away.
+const AFTER_FAULT: Duration = Duration::from_secs(1);
 
-/// Where an epoch's submission stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SubmissionState {
-    /// The epoch began under our eyes; nothing was sent yet.
-    Armed,
-    /// Something was sent and its ending is not known: look before sending again.
-    Sent,
-    /// On the chain.
-    Done(SubmitOutcome),
-    /// The epoch ended without success.
-    Missed {
-        /// The last reason.
-        last: String,
-    },
+/// What the rounds' loop tells: who leads, and the newest head.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Look {
+    pub(crate) leader: Option<LeaderEpoch>,
+    pub(crate) head: Option<BlockNumber>,
 }
 
-/// One epoch's submission, as the archive keeps it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SubmissionRecord {
-    /// The epoch.
-    pub epoch: WeightEpoch,
-    /// Where it stands.
-    pub state: SubmissionState,
-    /// What was or will be sent: (uid, hotkey, share).
-    pub weights: Vec<(u16, Hotkey, f64)>,
-    /// Scored hotkeys that are not on the subnet any more.
-    pub unknown_hotkeys: Vec<String>,
-    /// Attempts so far.
-    pub attempts: u32,
-    /// Last refusal or failure.
-    pub last_error: Option<String>,
-}
-
-impl SubmissionRecord {
-    fn name(epoch: WeightEpoch) -> String {
-        format!("submissions/{:012}.json", epoch.get())
-    }
-
-    fn armed(epoch: WeightEpoch) -> Self {
-        Self {
-            epoch,
-            state: SubmissionState::Armed,
-            weights: Vec::new(),
-            unknown_hotkeys: Vec::new(),
-            attempts: 0,
-            last_error: None,
-        }
-    }
-
-    /// Reads one from the archive.
-    pub async fn load(
-        archive: &dyn Archive,
-        epoch: WeightEpoch,
-    ) -> Result<Option<Self>, ArchiveError> {
-        let Some(bytes) = archive.get(&Self::name(epoch)).await? else {
-            return Ok(None);
+/// Looks after submissions until the other end of `looks` is gone or something cannot be mended.
+pub(crate) async fn run(
+    scheduler: &Scheduler,
+    mut looks: watch::Receiver<Look>,
+) -> Result<(), SchedulerError> {
+    let mut submitter = Submitter::default();
+    while looks.changed().await.is_ok() {
+        let look = *looks.borrow_and_update();
+        let Some(head) = look.head else { continue };
+        // Every scheduler notes what it saw, leader or not.
+        submitter.first_seen.get_or_insert(head);
+        let Some(leader) = look.leader else { continue };
+        let Err(fault) = submitter.step(scheduler, leader, head).await else {
+            continue;
         };
-        serde_json::from_slice(&bytes).map(Some).map_err(|fault| {
-            ArchiveError::Refused(format!(
-                "submission record of epoch {epoch} is unreadable: {fault}"
-            ))
-        })
-    }
-
-    /// All that the archive holds, oldest first.
-    pub async fn history(archive: &dyn Archive) -> Result<Vec<Self>, ArchiveError> {
-        let mut records = Vec::new();
-        for name in archive.list("submissions/").await? {
-            if let Some(bytes) = archive.get(&name).await?
-                && let Ok(record) = serde_json::from_slice(&bytes)
-            {
-                records.push(record);
+        match fault.class() {
+            FaultClass::Permanent => return Err(fault),
+            FaultClass::Fenced => {
+                tracing::warn!(error = %fault, "another process leads: it goes on with the weights");
+            }
+            FaultClass::Transient | FaultClass::Cancelled => {
+                tracing::warn!(error = %fault, "a submission was held up, looking again");
+                scheduler.emit(&Event::Waiting {
+                    on: fault.to_string(),
+                });
+                tokio::time::sleep(AFTER_FAULT.min(scheduler.options.retry_unit)).await;
             }
         }
-        Ok(records)
     }
-
-    async fn store(&self, archive: &dyn Archive) -> Result<(), ArchiveError> {
-        let bytes = serde_json::to_vec_pretty(self).expect("plain data");
-        archive.put(&Self::name(self.epoch), &bytes).await
-    }
+    Ok(())
 }
 
 /// Submissions of one process. Everything in it may be lost: the archive and the chain know better.
-pub(crate) struct Submitter {
+#[derive(Default)]
+struct Submitter {
     /// First block this process saw, to tell an epoch that began under our eyes.
     first_seen: Option<BlockNumber>,
+    /// The leadership under which the rest was read.
+    leader: Option<LeaderEpoch>,
     /// Epoch that is finished, as far as we know.
     settled: Option<WeightEpoch>,
     /// Newest epoch whose coming is noted in the archive.
     noted: Option<WeightEpoch>,
+    /// Epoch up to which earlier ones are closed.
+    swept: Option<WeightEpoch>,
+    /// Commits that wait for their reveal, oldest first.
+    waiting: Vec<SubmissionRecord>,
+    /// Head at which reveals were last looked at.
+    looked_at: Option<BlockNumber>,
     next_attempt: Option<Instant>,
+    /// Block from which the chain may take weights again, when it said so.
+    not_before: Option<u64>,
     failures: i64,
 }
 
 impl Submitter {
-    pub(crate) fn new() -> Self {
-        Self {
-            first_seen: None,
-            settled: None,
-            noted: None,
-            next_attempt: None,
-            failures: 0,
-        }
-    }
-
-    /// Every scheduler calls this with each head, leader or not.
-    pub(crate) fn witness(&mut self, head: BlockNumber) {
-        self.first_seen.get_or_insert(head);
-    }
-
-    pub(crate) async fn step(
+    async fn step(
         &mut self,
         scheduler: &Scheduler,
         leader: LeaderEpoch,
         head: BlockNumber,
     ) -> Result<(), SchedulerError> {
+        let Some(own) = scheduler.ports.chain.own_hotkey() else {
+            return Ok(());
+        };
+        if self.leader != Some(leader) {
+            // Somebody else may have led meanwhile.
+            *self = Self {
+                first_seen: self.first_seen,
+                leader: Some(leader),
+                ..Self::default()
+            };
+        }
         let profile = &scheduler.options.rules.profile;
         let calendar = Calendar::of(profile);
         let epoch = calendar.weight_epoch(head);
         self.note_next(scheduler, epoch).await?;
-        if self.settled == Some(epoch) || self.next_attempt.is_some_and(|at| Instant::now() < at) {
+        if self.swept != Some(epoch) {
+            self.sweep(scheduler, leader, epoch).await?;
+            self.swept = Some(epoch);
+        }
+        self.look_at_reveals(scheduler, leader, epoch, head).await?;
+        let too_early = self.next_attempt.is_some_and(|at| Instant::now() < at)
+            || self
+                .not_before
+                .is_some_and(|block| head.get().saturating_add(FINALITY_LAG) < block);
+        if self.settled == Some(epoch) || too_early {
             return Ok(());
         }
         let archive = scheduler.ports.archive.as_ref();
@@ -150,12 +139,9 @@ impl Submitter {
                 self.settled = Some(epoch);
                 return Ok(());
             }
-            None => SubmissionRecord::armed(epoch),
+            None => SubmissionRecord::new(epoch, SubmissionState::Armed),
         };
-        if matches!(
-            record.state,
-            SubmissionState::Done(_) | SubmissionState::Missed { .. }
-        ) {
+        if !matches!(record.state, SubmissionState::Armed | SubmissionState::Sent) {
             self.settled = Some(epoch);
             return Ok(());
         }
@@ -164,11 +150,19 @@ impl Submitter {
         {
             return Ok(());
         }
-        self.attempt(scheduler, leader, record, start).await
+        match self.attempt(scheduler, leader, record, &own).await {
+            // A runtime that we do not know must not end the verification: tell it loudly and try again.
+            Err(SchedulerError::Chain(fault)) if fault.class() == FaultClass::Permanent => {
+                tracing::error!(%epoch, error = %fault, "alert: weights cannot be submitted; run `nexis doctor`");
+                self.back_off(scheduler);
+                Ok(())
+            }
+            ended => ended,
+        }
     }
 
     /// Notes the coming epoch while this one runs. Whoever leads then finds the note, and so knows that it takes
-    /// up work and does not start anew, also when every process died at the very block that the epoch began.
+    /// up work and does not start anew: it submits late rather than not at all, as long as the epoch lasts.
     async fn note_next(
         &mut self,
         scheduler: &Scheduler,
@@ -180,9 +174,75 @@ impl Submitter {
         }
         let archive = scheduler.ports.archive.as_ref();
         if SubmissionRecord::load(archive, next).await?.is_none() {
-            SubmissionRecord::armed(next).store(archive).await?;
+            let armed = SubmissionRecord::new(next, SubmissionState::Armed);
+            armed.store(archive).await?;
         }
         self.noted = Some(next);
+        Ok(())
+    }
+
+    /// Closes epochs that have ended, and takes up the commits that wait.
+    async fn sweep(
+        &mut self,
+        scheduler: &Scheduler,
+        leader: LeaderEpoch,
+        now: WeightEpoch,
+    ) -> Result<(), SchedulerError> {
+        let archive = scheduler.ports.archive.as_ref();
+        let records = SubmissionRecord::recent(archive, LOOK_BACK).await?;
+        self.waiting.clear();
+        let mut expected = None;
+        for mut record in records {
+            let epoch = record.epoch.get();
+            for gap in expected.unwrap_or(epoch)..epoch.min(now.get()) {
+                self.missed_unnoted(scheduler, leader, gap).await?;
+            }
+            expected = Some(epoch.saturating_add(1));
+            match &record.state {
+                SubmissionState::Committed { .. } => self.waiting.push(record),
+                SubmissionState::Armed | SubmissionState::Sent if record.epoch < now => {
+                    if let Some(outcome) = look_for_signed(scheduler, record.epoch).await? {
+                        self.conclude(scheduler, leader, record, outcome).await?;
+                        continue;
+                    }
+                    let last = record.last_error.take();
+                    let last = last.unwrap_or_else(|| {
+                        "no process of this validator was able to try while it lasted".to_owned()
+                    });
+                    self.missed(scheduler, leader, record, last).await?;
+                }
+                _ => {}
+            }
+        }
+        for gap in expected.unwrap_or(now.get())..now.get() {
+            self.missed_unnoted(scheduler, leader, gap).await?;
+        }
+        Ok(())
+    }
+
+    async fn missed_unnoted(
+        &self,
+        scheduler: &Scheduler,
+        leader: LeaderEpoch,
+        epoch: u64,
+    ) -> Result<(), SchedulerError> {
+        let record = SubmissionRecord::new(WeightEpoch::new(epoch), SubmissionState::Armed);
+        let last = "no process of this validator was running when it began".to_owned();
+        self.missed(scheduler, leader, record, last).await
+    }
+
+    async fn missed(
+        &self,
+        scheduler: &Scheduler,
+        leader: LeaderEpoch,
+        mut record: SubmissionRecord,
+        last: String,
+    ) -> Result<(), SchedulerError> {
+        let epoch = record.epoch;
+        tracing::error!(%epoch, last, "alert: the epoch ended without weights on the chain; run `nexis doctor`");
+        record.state = SubmissionState::Missed { last: last.clone() };
+        keep(scheduler, leader, &record).await?;
+        scheduler.emit(&Event::EpochMissed { epoch, last });
         Ok(())
     }
 
@@ -191,39 +251,38 @@ impl Submitter {
         scheduler: &Scheduler,
         leader: LeaderEpoch,
         mut record: SubmissionRecord,
-        start: BlockNumber,
+        own: &Hotkey,
     ) -> Result<(), SchedulerError> {
-        let archive = scheduler.ports.archive.as_ref();
+        let epoch = record.epoch;
         let chain = scheduler.ports.chain.as_ref();
-        let netuid = scheduler.netuid();
-        let Some(own) = chain.own_hotkey() else {
-            self.settled = Some(record.epoch);
-            return Ok(());
-        };
-        let roster = chain.roster(netuid, None).await?;
-        self.fill(scheduler, &mut record, &roster, &own).await?;
+        if let Some(outcome) = look_for_signed(scheduler, epoch).await? {
+            return self.conclude(scheduler, leader, record, outcome).await;
+        }
+        let calendar = Calendar::of(&scheduler.options.rules.profile);
+        let start = calendar.submission_block(epoch);
+        let next = calendar.submission_block(WeightEpoch::new(epoch.get().saturating_add(1)));
+        let roster = chain.roster(scheduler.netuid(), None).await?;
+        self.fill(scheduler, &mut record, &roster, own).await?;
         let request = WeightRequest {
-            netuid,
-            uids: record.weights.iter().map(|(uid, _, _)| *uid).collect(),
-            weights: record.weights.iter().map(|(_, _, share)| *share).collect(),
+            netuid: scheduler.netuid(),
+            uids: record.weights.iter().map(|(uid, ..)| *uid).collect(),
+            hotkeys: record
+                .weights
+                .iter()
+                .map(|(_, key, _)| key.clone())
+                .collect(),
+            weights: record.weights.iter().map(|(.., share)| *share).collect(),
+            not_after: Some(BlockNumber::new(next.get().saturating_sub(1))),
         };
-        let outcome = match already_there(chain, &roster, &own, start, &request).await? {
+        let outcome = match already_there(chain, &roster, own, start, &request).await? {
             Some(outcome) => outcome,
             None => {
-                record.state = SubmissionState::Sent;
                 record.attempts += 1;
-                record.store(archive).await?;
-                // Fence: a leader that lost its lease learns it here, before anything is signed.
-                let note = record.epoch.to_string().into_bytes();
-                scheduler
-                    .ports
-                    .board
-                    .set_fact(leader, "submitting", note)
-                    .await?;
-                chain.set_weights(&request).await?
+                keep(scheduler, leader, &record).await?;
+                send(scheduler, leader, epoch, &request).await?
             }
         };
-        self.conclude(scheduler, record, outcome).await
+        self.conclude(scheduler, leader, record, outcome).await
     }
 
     /// Computes the weights once; later attempts of the epoch send the same (hotkeys are mapped to slots anew).
@@ -266,44 +325,187 @@ impl Submitter {
     async fn conclude(
         &mut self,
         scheduler: &Scheduler,
+        leader: LeaderEpoch,
         mut record: SubmissionRecord,
         outcome: SubmitOutcome,
     ) -> Result<(), SchedulerError> {
         match &outcome {
-            SubmitOutcome::Verified { .. } | SubmitOutcome::Committed { .. } => {
+            SubmitOutcome::Verified { .. } => {
                 record.state = SubmissionState::Done(outcome.clone());
-                record.last_error = None;
-                self.settled = Some(record.epoch);
-                self.failures = 0;
-                self.next_attempt = None;
+                self.succeeded(&mut record);
             }
-            SubmitOutcome::Refused { error, .. } => {
+            SubmitOutcome::Committed {
+                block,
+                extrinsic,
+                ticket,
+            } => {
+                record.state = SubmissionState::Committed {
+                    block: *block,
+                    extrinsic: extrinsic.clone(),
+                    ticket: ticket.clone(),
+                };
+                self.succeeded(&mut record);
+            }
+            SubmitOutcome::Refused {
+                error, retry_at, ..
+            } => {
+                self.not_before = *retry_at;
                 record.state = SubmissionState::Armed;
                 record.last_error = Some(error.clone());
-                self.back_off();
+                self.back_off(scheduler);
+                // Mapping hotkeys to slots anew is all that is needed.
+                if error == "SlotsChanged" {
+                    self.next_attempt = None;
+                }
             }
             SubmitOutcome::Unknown { detail } => {
+                record.state = SubmissionState::Sent;
                 record.last_error = Some(detail.clone());
-                self.back_off();
+                self.back_off(scheduler);
             }
         }
-        record.store(scheduler.ports.archive.as_ref()).await?;
+        keep(scheduler, leader, &record).await?;
         scheduler.emit(&Event::Submitted {
             epoch: record.epoch,
             outcome,
             weights: record.weights.clone(),
         });
+        if matches!(record.state, SubmissionState::Committed { .. }) {
+            self.waiting.push(record);
+        }
         Ok(())
     }
 
-    fn back_off(&mut self) {
+    fn succeeded(&mut self, record: &mut SubmissionRecord) {
+        record.last_error = None;
+        self.settled = self.settled.max(Some(record.epoch));
+        self.failures = 0;
+        self.next_attempt = None;
+    }
+
+    fn back_off(&mut self, scheduler: &Scheduler) {
         self.failures += 1;
-        let pause = Duration::from_secs(weights::retry_delay_sec(self.failures));
+        let units = weights::retry_delay_sec(self.failures);
+        let pause = scheduler.options.retry_unit * u32::try_from(units).unwrap_or(u32::MAX);
         self.next_attempt = Some(Instant::now() + pause);
     }
 }
 
-/// Looks at the chain: did this epoch's weights arrive already, sent by whoever led before?
+/// Learns whether we still lead: the board refuses the writes of a leader that lost its lease.
+async fn fence(
+    scheduler: &Scheduler,
+    leader: LeaderEpoch,
+    epoch: WeightEpoch,
+) -> Result<(), BoardError> {
+    let note = epoch.to_string().into_bytes();
+    let board = scheduler.ports.board.as_ref();
+    board.set_fact(leader, "submitting", note).await
+}
+
+/// Stores a record, when we still lead.
+async fn keep(
+    scheduler: &Scheduler,
+    leader: LeaderEpoch,
+    record: &SubmissionRecord,
+) -> Result<(), SchedulerError> {
+    fence(scheduler, leader, record.epoch).await?;
+    Ok(record.store(scheduler.ports.archive.as_ref()).await?)
+}
+
+/// What became of signatures whose ending is not known: `None` when none of them is or can be on the chain.
+async fn look_for_signed(
+    scheduler: &Scheduler,
+    epoch: WeightEpoch,
+) -> Result<Option<SubmitOutcome>, SchedulerError> {
+    let archive = scheduler.ports.archive.as_ref();
+    for mut attempt in Attempt::open(archive, epoch).await? {
+        let outcome = scheduler.ports.chain.resolve(&attempt.signed).await?;
+        let SubmitOutcome::Refused { error, .. } = outcome else {
+            return Ok(Some(outcome));
+        };
+        attempt.ended = Some(error);
+        attempt.store(archive, epoch).await?;
+    }
+    Ok(None)
+}
+
+/// Keeps each signature before it is sent.
+struct Journal<'a> {
+    scheduler: &'a Scheduler,
+    leader: LeaderEpoch,
+    epoch: WeightEpoch,
+    attempts: Vec<Attempt>,
+    fault: Option<SchedulerError>,
+}
+
+impl Journal<'_> {
+    async fn note(&mut self, signed: &SignedSubmission) -> Result<(), SchedulerError> {
+        let attempt = Attempt {
+            signed: signed.clone(),
+            ended: None,
+        };
+        let archive = self.scheduler.ports.archive.as_ref();
+        attempt.store(archive, self.epoch).await?;
+        self.attempts.push(attempt);
+        // After the note: whoever leads instead of us finds it from here on.
+        fence(self.scheduler, self.leader, self.epoch).await?;
+        Ok(())
+    }
+
+    /// Notes which signatures came to nothing: of several only the last can have been taken. One that was taken
+    /// stays open, because what it led to is only known once the record says so: a leader that lost its lease
+    /// in between writes no record.
+    async fn close(mut self, outcome: &SubmitOutcome) -> Result<(), ArchiveError> {
+        let archive = self.scheduler.ports.archive.as_ref();
+        let last = self.attempts.pop();
+        for mut attempt in self.attempts {
+            attempt.ended = Some("signed anew".to_owned());
+            attempt.store(archive, self.epoch).await?;
+        }
+        if let (Some(mut last), SubmitOutcome::Refused { error, .. }) = (last, outcome) {
+            last.ended = Some(error.clone());
+            last.store(archive, self.epoch).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SubmissionJournal for Journal<'_> {
+    async fn signed(&mut self, submission: &SignedSubmission) -> Result<(), ChainError> {
+        let noted = self.note(submission).await;
+        noted.map_err(|fault| {
+            self.fault = Some(fault);
+            ChainError::NotNoted
+        })
+    }
+}
+
+async fn send(
+    scheduler: &Scheduler,
+    leader: LeaderEpoch,
+    epoch: WeightEpoch,
+    request: &WeightRequest,
+) -> Result<SubmitOutcome, SchedulerError> {
+    let mut journal = Journal {
+        scheduler,
+        leader,
+        epoch,
+        attempts: Vec::new(),
+        fault: None,
+    };
+    let sent = scheduler.ports.chain.set_weights(request, &mut journal);
+    match sent.await {
+        Ok(outcome) => {
+            journal.close(&outcome).await?;
+            Ok(outcome)
+        }
+        Err(fault) => Err(journal.fault.unwrap_or(SchedulerError::Chain(fault))),
+    }
+}
+
+/// Looks at the chain: are these very weights there already, set in this epoch by a process whose archive is lost?
+/// What is sealed cannot be compared.
 async fn already_there(
     chain: &dyn nexis_ports::Chain,
     roster: &Roster,
@@ -311,28 +513,21 @@ async fn already_there(
     start: BlockNumber,
     request: &WeightRequest,
 ) -> Result<Option<SubmitOutcome>, SchedulerError> {
-    let Some(me) = roster.neurons.iter().find(|neuron| neuron.hotkey == *own) else {
-        return Ok(Some(SubmitOutcome::Refused {
-            error: "HotKeyNotRegisteredInSubNet".to_owned(),
-            remedy: format!(
-                "register {own} on subnet {} or choose another hotkey",
-                request.netuid
-            ),
-            retry_at: None,
-        }));
+    let me = roster.neurons.iter().find(|neuron| neuron.hotkey == *own);
+    let Some(me) = me.filter(|me| me.last_update >= start.get()) else {
+        return Ok(None);
     };
-    if me.last_update < start.get() {
+    if roster.parameters.commit_reveal {
         return Ok(None);
     }
     let there = chain.weights_of(request.netuid, me.uid).await?;
     let ours = weights::scale_to_u16(&request.uids, &request.weights)?;
-    if roster.parameters.commit_reveal || same_weights(&there, &ours) {
-        return Ok(Some(SubmitOutcome::Verified {
+    Ok(
+        same_weights(&there, &ours).then(|| SubmitOutcome::Verified {
             block: me.last_update,
             extrinsic: "found on the chain".to_owned(),
-        }));
-    }
-    Ok(None)
+        }),
+    )
 }
 
 /// The chain scales weights up so that the largest is u16::MAX; rounding may differ by one.

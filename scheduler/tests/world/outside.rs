@@ -3,9 +3,10 @@
 
 use async_trait::async_trait;
 use nexis_ports::{
-    Archive, ArchiveError, Board, BoardError, Bucket, BucketAccess, Chain, ChainError, FetchError,
-    FetchLimits, Fetched, Head, Leadership, Neuron, Posted, Roster, Settlement, Stage,
-    SubmitOutcome, SubnetParameters, Tally, WeightRequest, Write,
+    Archive, ArchiveError, Board, BoardError, Bucket, BucketAccess, Chain, ChainError,
+    CommitTicket, FetchError, FetchLimits, Fetched, Head, Leadership, Neuron, Posted, RevealState,
+    Roster, Settlement, SignedSubmission, Stage, SubmissionJournal, SubmitOutcome,
+    SubnetParameters, Tally, WeightRequest, Write,
 };
 use nexis_protocol::claim::{Claims, RowFacts};
 use nexis_protocol::clip::ClipVerdict;
@@ -15,7 +16,7 @@ use nexis_protocol::{BlockNumber, Digest, Hotkey, IntervalId, JobId, LeaderEpoch
 use nexis_wire::{
     ClipJob, ClipReport, MinerJob, MinerReport, PackedRows, ReportOutcome, ScreenedReport, Wire,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -49,6 +50,12 @@ pub struct SimChain {
     pub head: watch::Sender<u64>,
     /// Submissions that reached the chain: block, uids, weights.
     pub submitted: Mutex<Vec<(u64, Vec<u16>, Vec<u16>)>>,
+    /// Signatures made.
+    pub signed: AtomicU64,
+    /// Block of each signature that is on the chain.
+    pub included: Mutex<BTreeMap<String, u64>>,
+    /// Signatures that were looked for: they have expired.
+    pub resolved: Mutex<BTreeSet<String>>,
     /// The next submission reaches the chain, and its caller never hears of it.
     pub swallow: AtomicBool,
     pub swallowed: AtomicBool,
@@ -59,9 +66,20 @@ impl SimChain {
         Self {
             head: watch::Sender::new(head),
             submitted: Mutex::default(),
+            signed: AtomicU64::new(0),
+            included: Mutex::default(),
+            resolved: Mutex::default(),
             swallow: AtomicBool::new(false),
             swallowed: AtomicBool::new(false),
         }
+    }
+}
+
+fn refused(error: &str) -> SubmitOutcome {
+    SubmitOutcome::Refused {
+        error: error.to_owned(),
+        remedy: String::new(),
+        retry_at: None,
     }
 }
 
@@ -121,20 +139,72 @@ impl Chain for SimChain {
         Some(hotkey(0))
     }
 
-    async fn set_weights(&self, request: &WeightRequest) -> Result<SubmitOutcome, ChainError> {
+    async fn set_weights(
+        &self,
+        request: &WeightRequest,
+        journal: &mut dyn SubmissionJournal,
+    ) -> Result<SubmitOutcome, ChainError> {
         let scaled =
             nexis_protocol::weights::scale_to_u16(&request.uids, &request.weights).unwrap();
         let block = *self.head.borrow();
+        let count = self.signed.fetch_add(1, Ordering::SeqCst);
+        let signed = SignedSubmission {
+            netuid: request.netuid,
+            extrinsic: format!("0x{count:064x}"),
+            signed_at: block,
+            last_valid: block + 16,
+            weights: scaled.clone(),
+            commit: None,
+        };
+        journal.signed(&signed).await?;
         let (uids, shares) = scaled.into_iter().unzip();
-        self.submitted.lock().unwrap().push((block, uids, shares));
+        let block = *self.head.borrow();
+        {
+            // As on the chain, a signature is good for one place.
+            let mut submitted = self.submitted.lock().unwrap();
+            if self.resolved.lock().unwrap().contains(&signed.extrinsic) {
+                return Ok(refused("Outdated"));
+            }
+            submitted.push((block, uids, shares));
+            self.included
+                .lock()
+                .unwrap()
+                .insert(signed.extrinsic.clone(), block);
+        }
         if self.swallow.swap(false, Ordering::SeqCst) {
             self.swallowed.store(true, Ordering::SeqCst);
             std::future::pending::<()>().await;
         }
         Ok(SubmitOutcome::Verified {
             block,
-            extrinsic: "0x01".to_owned(),
+            extrinsic: signed.extrinsic,
         })
+    }
+
+    /// Time stands still while anything is left to do: a signature that is looked for and not there expires.
+    async fn resolve(&self, signed: &SignedSubmission) -> Result<SubmitOutcome, ChainError> {
+        let _no_submission_in_between = self.submitted.lock().unwrap();
+        let included = self
+            .included
+            .lock()
+            .unwrap()
+            .get(&signed.extrinsic)
+            .copied();
+        self.resolved
+            .lock()
+            .unwrap()
+            .insert(signed.extrinsic.clone());
+        Ok(match included {
+            Some(block) => SubmitOutcome::Verified {
+                block,
+                extrinsic: signed.extrinsic.clone(),
+            },
+            None => refused("NeverIncluded"),
+        })
+    }
+
+    async fn reveal(&self, _: &CommitTicket) -> Result<RevealState, ChainError> {
+        Ok(RevealState::Unseen) // This chain has no commits.
     }
 
     async fn weights_of(&self, _: Netuid, _: Uid) -> Result<Vec<(u16, u16)>, ChainError> {

@@ -251,6 +251,7 @@ impl<'a> World<'a> {
             poll: Duration::from_millis(5),
             submit: true,
             max_open_rounds: 2,
+            retry_unit: Duration::from_millis(1),
             clock: never_the_same_time,
         };
         let scheduler = Scheduler::new(ports, options, Arc::new(|_| {}));

@@ -10,7 +10,7 @@ use scale_decode::DecodeAsType;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use subxt::backend::LegacyBackend;
 use subxt::client::{OnlineClient, OnlineClientAtBlock};
 use subxt::config::substrate::{BlakeTwo256, SubstrateHeader};
@@ -177,6 +177,20 @@ impl ChainClient {
             number,
             hash: show(hash),
         })
+    }
+
+    /// The newest block, and its age by this machine's clock.
+    pub async fn head_age(&self) -> Result<(Head, Duration), ChainError> {
+        let view = self.at(&At::Best).await?;
+        let millis: u64 = self.read(&view, "Timestamp", "Now", ()).await?;
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let head = Head {
+            number: BlockNumber::new(view.block_number()),
+            hash: show(view.block_hash()),
+        };
+        Ok((head, now.saturating_sub(Duration::from_millis(millis))))
     }
 
     /// Time between blocks: the setting, else the chain's constant (`Aura.SlotDuration`), else 12 s.

@@ -11,10 +11,10 @@ use crate::submit::{WeightsOrder, storage_index};
 use crate::timelock::{QUICKNET_GENESIS, QUICKNET_KEY, QUICKNET_PERIOD, WeightsPayload, seal};
 use crate::wallet::Wallet;
 use crate::weights::as_stored;
-use nexis_protocol::{BlockNumber, Hotkey, Netuid};
+use nexis_ports::{CommitTicket, RevealState};
+use nexis_protocol::{BlockNumber, Netuid};
 use parity_scale_codec::Encode as _;
 use scale_decode::DecodeAsType;
-use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use subxt::dynamic;
 use subxt::utils::AccountId32;
@@ -128,40 +128,6 @@ impl Beacon {
             && self.genesis == QUICKNET_GENESIS
             && self.period == QUICKNET_PERIOD
     }
-}
-
-/// A commit that waits for its reveal. Keep it until then.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommitTicket {
-    /// The subnet.
-    pub netuid: Netuid,
-    /// The mechanism.
-    pub mechanism: Option<u8>,
-    /// Who committed.
-    pub hotkey: Hotkey,
-    /// Block that holds the commit; 0 until it is included.
-    pub committed_at: u64,
-    /// First block of the epoch in which the chain should open it.
-    pub reveal_block: u64,
-    /// Block by which it must have been opened.
-    pub reveal_deadline: u64,
-    /// Beacon round that opens it.
-    pub reveal_round: u64,
-    /// SHA-256 of the ciphertext, hex.
-    pub sealed_sha256: String,
-    /// Weights that must then be stored.
-    pub expected: Vec<(u16, u16)>,
-}
-
-/// Where a commit stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum RevealState {
-    /// The chain still holds it, sealed.
-    Waiting,
-    /// Opened, and the weights are stored as committed.
-    Revealed,
-    /// Gone without the weights being stored, or too late: commit again, and tell somebody.
-    Missed,
 }
 
 #[derive(DecodeAsType)]
@@ -288,6 +254,29 @@ impl ChainClient {
         Ok((call, ticket))
     }
 
+    /// The ticket of a commit that is in a block. It may have taken longer to get there than planned, so that its
+    /// reveal belongs to a later epoch.
+    pub(crate) async fn included_ticket(&self, planned: CommitTicket, block: u64) -> CommitTicket {
+        let before = At::Number(BlockNumber::new(block.saturating_sub(1)));
+        let found = async {
+            let view = self.at(&before).await?;
+            self.reveal_block(&view, planned.netuid).await
+        };
+        let (reveal_block, reveal_deadline) = match found.await {
+            Ok((first, tempo)) => (first, first + tempo + MARGIN_BLOCKS),
+            Err(error) => {
+                tracing::warn!(%error, "taking the planned reveal for the commit's");
+                (planned.reveal_block, planned.reveal_deadline)
+            }
+        };
+        CommitTicket {
+            committed_at: block,
+            reveal_block,
+            reveal_deadline,
+            ..planned
+        }
+    }
+
     /// Whether the chain holds this commit, sealed.
     pub(crate) async fn commit_is_stored(
         &self,
@@ -351,11 +340,49 @@ impl ChainClient {
         let found: Vec<(u16, u16)> = self
             .read(&view, "SubtensorModule", "Weights", (index, uid.get()))
             .await?;
-        Ok(if found == ticket.expected {
-            RevealState::Revealed
-        } else {
-            RevealState::Missed
-        })
+        if found == ticket.expected {
+            return Ok(RevealState::Revealed);
+        }
+        self.reveal_in_events(ticket, head.number.get()).await
+    }
+
+    /// Later weights may stand where those of the commit stood: the blocks of its reveal epoch say whether it was
+    /// opened.
+    async fn reveal_in_events(
+        &self,
+        ticket: &CommitTicket,
+        head: u64,
+    ) -> Result<RevealState, ChainError> {
+        for block in ticket.reveal_block..=ticket.reveal_deadline.min(head) {
+            let at = At::Number(BlockNumber::new(block));
+            match self.opens_at(ticket, &at).await {
+                Ok(true) => return Ok(RevealState::Revealed),
+                Ok(false) => {}
+                Err(ChainError::StatePruned(_) | ChainError::UnknownBlock(_)) => {
+                    return Ok(RevealState::Unseen);
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(RevealState::Missed)
+    }
+
+    async fn opens_at(&self, ticket: &CommitTicket, at: &At) -> Result<bool, ChainError> {
+        let view = self.at(at).await?;
+        let events = self
+            .timed("a block's events", view.events().fetch())
+            .await?;
+        let index = storage_index(ticket.netuid, ticket.mechanism);
+        let mine = (index, ticket.hotkey.public_key()).encode();
+        for event in events.iter() {
+            let event = event.map_err(|e| ChainError::of("an event", e))?;
+            let revealed = event.event_name() == "TimelockedWeightsRevealed"
+                && event.pallet_name() == "SubtensorModule";
+            if revealed && event.field_bytes() == mine {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The same bytes on every runtime whose metadata is bundled, and the names that each has.
 
+mod golden;
+
 use crate::calls::Call;
 use crate::selfcheck::{Need, SelfCheck};
 use crate::wallet::Wallet;

@@ -1,13 +1,13 @@
 //! [`ChainClient`] and a wallet as the port that the scheduler knows.
 
-use crate::commit_reveal::CommitTicket;
-use crate::submit::WeightsOrder;
-use crate::weights::quantise;
+use crate::preflight::Preflight;
+use crate::submit::{OnSigned, PendingExtrinsic, WeightsOrder};
+use crate::weights::{as_stored, quantise};
 use crate::{At, ChainClient, ChainError, Inclusion, Outcome, Wallet};
 use async_trait::async_trait;
 use nexis_ports::{
-    Chain, ChainError as PortError, Head, Neuron, Roster, SubmitOutcome, SubnetParameters,
-    WeightRequest,
+    Chain, ChainError as PortError, CommitTicket, Head, Neuron, RevealState, Roster,
+    SignedSubmission, SubmissionJournal, SubmitOutcome, SubnetParameters, WeightRequest,
 };
 use nexis_protocol::{BlockNumber, Hotkey, Netuid, Uid};
 use std::sync::Arc;
@@ -30,16 +30,73 @@ impl ChainPort {
     }
 }
 
-impl ChainPort {
-    /// What an extrinsic in a block amounts to: a commit, or weights that were read back.
-    async fn included(
-        &self,
-        wallet: &Wallet,
-        order: &WeightsOrder,
-        inclusion: Inclusion,
+/// Hands what is signed to the journal of whoever asked.
+struct Noting<'a> {
+    order: &'a WeightsOrder,
+    journal: &'a mut dyn SubmissionJournal,
+    refused: bool,
+}
+
+#[async_trait]
+impl OnSigned for Noting<'_> {
+    async fn signed(
+        &mut self,
+        pending: &PendingExtrinsic,
         commit: Option<&CommitTicket>,
-        verified: bool,
+    ) -> Result<(), ChainError> {
+        let signed = SignedSubmission {
+            netuid: self.order.netuid,
+            extrinsic: pending.extrinsic_hash.clone(),
+            signed_at: pending.signed_at,
+            last_valid: pending.last_valid,
+            weights: as_stored(&self.order.uids, &self.order.values),
+            commit: commit.cloned(),
+        };
+        tracing::info!(extrinsic.hash = %signed.extrinsic, signed_at = signed.signed_at,
+            last_valid = signed.last_valid, commit = commit.is_some(), "weights signed");
+        self.journal.signed(&signed).await.map_err(|_refused| {
+            self.refused = true;
+            ChainError::Invalid {
+                what: "the signed extrinsic".into(),
+                detail: "it was not noted".into(),
+            }
+        })
+    }
+}
+
+impl ChainPort {
+    /// The client that it reads with.
+    pub const fn client(&self) -> &ChainClient {
+        &self.client
+    }
+
+    fn wallet(&self) -> Result<&Wallet, PortError> {
+        self.wallet.as_deref().ok_or(PortError::NoWallet)
+    }
+
+    /// What an outcome amounts to: weights are read back before they count, a commit waits for its reveal.
+    async fn conclude(
+        &self,
+        outcome: Outcome,
+        stored: &[(u16, u16)],
+        netuid: Netuid,
+        commit: Option<CommitTicket>,
     ) -> Result<SubmitOutcome, PortError> {
+        let inclusion = match outcome {
+            Outcome::Included(inclusion) => inclusion,
+            Outcome::Failed(refusal) => {
+                return Ok(SubmitOutcome::Refused {
+                    error: refusal.name,
+                    remedy: refusal.remedy,
+                    retry_at: None,
+                });
+            }
+            Outcome::Unknown(pending) => {
+                return Ok(SubmitOutcome::Unknown {
+                    detail: pending.detail,
+                });
+            }
+        };
         let Inclusion {
             block,
             block_hash,
@@ -49,23 +106,41 @@ impl ChainPort {
             return Ok(SubmitOutcome::Committed {
                 block,
                 extrinsic,
-                reveal_round: ticket.reveal_round,
+                ticket: self.client.included_ticket(ticket, block).await,
             });
         }
         let at = At::Hash(block_hash);
-        let stored = verified
-            || self
+        let hotkey = self.wallet()?.hotkey();
+        let uid = self.client.uid_of(netuid, hotkey, &at).await;
+        let found = match uid.map_err(port_error)? {
+            Some(uid) => self
                 .client
-                .weights_are_stored(wallet, order, &at)
+                .weights_of(netuid, uid, &at)
                 .await
-                .map_err(port_error)?;
-        if stored {
+                .map_err(port_error)?,
+            None => Vec::new(),
+        };
+        if found == stored {
             return Ok(SubmitOutcome::Verified { block, extrinsic });
         }
         let detail =
             format!("extrinsic {extrinsic} is in block {block}, but the chain holds other weights");
         Ok(SubmitOutcome::Unknown { detail })
     }
+}
+
+/// What stands in the way, as a refusal.
+fn refused_before(preflight: &Preflight) -> Option<SubmitOutcome> {
+    let all: Vec<_> = preflight.obstacles().collect();
+    let first = all.first()?;
+    let say = |c: &&crate::preflight::Condition| {
+        format!("{}: {}, needed: {}", c.name, c.current, c.required)
+    };
+    Some(SubmitOutcome::Refused {
+        error: all.iter().map(say).collect::<Vec<_>>().join("; "),
+        remedy: first.remedy.clone(),
+        retry_at: preflight.clear_at(),
+    })
 }
 
 fn port_error(fault: ChainError) -> PortError {
@@ -149,46 +224,72 @@ impl Chain for ChainPort {
         self.wallet.as_ref().map(|wallet| wallet.hotkey().clone())
     }
 
-    async fn set_weights(&self, request: &WeightRequest) -> Result<SubmitOutcome, PortError> {
-        let wallet = self.wallet.as_ref().ok_or(PortError::NoWallet)?;
-        let snapshot = self
-            .client
-            .snapshot(request.netuid, &At::Best)
-            .await
-            .map_err(port_error)?;
+    async fn set_weights(
+        &self,
+        request: &WeightRequest,
+        journal: &mut dyn SubmissionJournal,
+    ) -> Result<SubmitOutcome, PortError> {
+        let wallet = self.wallet()?;
         let scaled = quantise(&request.uids, &request.weights).map_err(port_error)?;
-        let order = WeightsOrder {
+        let owner_of = |uid: &u16| {
+            let at = request.uids.iter().position(|known| known == uid)?;
+            request.hotkeys.get(at).cloned()
+        };
+        let mut order = WeightsOrder {
             netuid: request.netuid,
             mechanism: None,
+            owners: scaled.uids.iter().filter_map(owner_of).collect(),
             uids: scaled.uids,
             values: scaled.values,
-            version_key: snapshot.hyperparameters.weights_version,
+            version_key: 0,
+            not_after: request.not_after,
         };
-        let report = Box::pin(self.client.submit_weights(wallet, &order, &mut |pending| {
-            tracing::info!(extrinsic.hash = %pending.extrinsic_hash, signed_at = pending.signed_at,
-                last_valid = pending.last_valid, "weights signed");
-        }))
-        .await
-        .map_err(port_error)?;
+        let preflight = self
+            .client
+            .preflight_with(request.netuid, wallet.hotkey(), &mut order)
+            .await
+            .map_err(port_error)?;
+        if let Some(refused) = refused_before(&preflight) {
+            return Ok(refused);
+        }
+        let mut noting = Noting {
+            order: &order,
+            journal,
+            refused: false,
+        };
+        let report = Box::pin(self.client.submit_weights(wallet, &order, &mut noting)).await;
+        if noting.refused {
+            return Err(PortError::NotNoted);
+        }
+        let report = report.map_err(port_error)?;
         let outcome = match report.outcome {
             Outcome::Unknown(pending) => Box::pin(self.client.resolve(&pending)).await,
             known => known,
         };
-        Ok(match outcome {
-            Outcome::Included(inclusion) => {
-                let ticket = report.commit.as_ref();
-                self.included(wallet, &order, inclusion, ticket, report.verified)
-                    .await?
-            }
-            Outcome::Failed(refusal) => SubmitOutcome::Refused {
-                error: refusal.name,
-                remedy: refusal.remedy,
-                retry_at: None,
-            },
-            Outcome::Unknown(pending) => SubmitOutcome::Unknown {
-                detail: pending.detail,
-            },
-        })
+        let stored = as_stored(&order.uids, &order.values);
+        self.conclude(outcome, &stored, request.netuid, report.commit)
+            .await
+    }
+
+    async fn resolve(&self, signed: &SignedSubmission) -> Result<SubmitOutcome, PortError> {
+        let pending = PendingExtrinsic {
+            extrinsic_hash: signed.extrinsic.clone(),
+            signed_at: signed.signed_at,
+            last_valid: signed.last_valid,
+            detail: "looking for what was signed before".to_owned(),
+        };
+        let outcome = Box::pin(self.client.resolve(&pending)).await;
+        self.conclude(
+            outcome,
+            &signed.weights,
+            signed.netuid,
+            signed.commit.clone(),
+        )
+        .await
+    }
+
+    async fn reveal(&self, ticket: &CommitTicket) -> Result<RevealState, PortError> {
+        self.client.check_reveal(ticket).await.map_err(port_error)
     }
 
     async fn weights_of(&self, netuid: Netuid, uid: Uid) -> Result<Vec<(u16, u16)>, PortError> {

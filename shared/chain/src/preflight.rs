@@ -21,6 +21,8 @@ pub enum Standing {
     Wait(Option<u64>),
     /// Not met: somebody must do something.
     Unmet,
+    /// Not as it should be; it does not stand in the way by itself.
+    Warning,
     /// For information.
     Fact,
 }
@@ -65,7 +67,7 @@ impl Preflight {
             match condition.standing {
                 Standing::Unmet | Standing::Wait(None) => return None,
                 Standing::Wait(Some(block)) => at = at.max(Some(block)),
-                Standing::Met | Standing::Fact => {}
+                Standing::Met | Standing::Warning | Standing::Fact => {}
             }
         }
         at
@@ -166,8 +168,10 @@ pub fn judge(facts: &Facts, hotkey: &Hotkey, order: Option<&WeightsOrder>) -> Pr
             &format!("wait until block {free_at}"),
         );
     }
+    let version = parameters.weights_version;
+    let least = usize::from(parameters.min_allowed_weights).min(snapshot.neurons.len());
+    let (asked, wanted) = (format!("at least {version}"), format!("at least {least}"));
     if let Some(order) = order {
-        let version = parameters.weights_version;
         add(
             "version key",
             met_or(
@@ -175,17 +179,16 @@ pub fn judge(facts: &Facts, hotkey: &Hotkey, order: Option<&WeightsOrder>) -> Pr
                 Standing::Unmet,
             ),
             order.version_key.to_string(),
-            format!("at least {version}"),
+            asked,
             "update the program: the subnet asks for a newer version",
         );
-        let least = usize::from(parameters.min_allowed_weights).min(snapshot.neurons.len());
         let own = neuron.map(|n| n.uid.get());
         let self_weight = order.uids.len() == 1 && order.uids.first().copied() == own;
         add(
             "minimum weights",
             met_or(self_weight || order.uids.len() >= least, Standing::Unmet),
             order.uids.len().to_string(),
-            format!("at least {least}"),
+            wanted,
             "more miners must have weight",
         );
         let last = snapshot.neurons.last().map_or(0, |n| n.uid.get());
@@ -196,6 +199,11 @@ pub fn judge(facts: &Facts, hotkey: &Hotkey, order: Option<&WeightsOrder>) -> Pr
             format!("up to {last}"),
             "read the subnet anew and map hotkeys to slots again",
         );
+    } else {
+        let sent = "sent as the subnet asks for it".to_owned();
+        add("version key", Standing::Fact, sent, asked, "");
+        let unknown = "no weights computed yet".to_owned();
+        add("minimum weights", Standing::Fact, unknown, wanted, "");
     }
     let way = if parameters.commit_reveal {
         "commit, then reveal"
@@ -217,16 +225,22 @@ pub fn judge(facts: &Facts, hotkey: &Hotkey, order: Option<&WeightsOrder>) -> Pr
     let lag = block.saturating_sub(facts.finalized);
     add(
         "finality",
-        met_or(lag <= 20, Standing::Wait(None)),
+        met_or(lag <= 20, Standing::Warning),
         format!("{lag} blocks behind"),
         "at most 20".to_owned(),
         "the chain finalizes slowly: wait, or use another endpoint",
     );
+    // Plain weights do without the right time: what is signed at an old block is refused, and nothing is lost.
+    let askew = if parameters.commit_reveal {
+        Standing::Unmet
+    } else {
+        Standing::Warning
+    };
     let age = facts.now.saturating_sub(facts.chain_time);
     let most = MAX_CLOCK_SKEW.max(facts.block_time * 5);
     add(
         "endpoint",
-        met_or(age <= most, Standing::Unmet),
+        met_or(age <= most, askew),
         format!("newest block is {} s old", age.as_secs()),
         format!("at most {} s", most.as_secs()),
         "the endpoint is behind (or this machine's clock is ahead): use another, check the clock",
@@ -234,7 +248,7 @@ pub fn judge(facts: &Facts, hotkey: &Hotkey, order: Option<&WeightsOrder>) -> Pr
     let ahead = facts.chain_time.saturating_sub(facts.now);
     add(
         "clock",
-        met_or(ahead <= MAX_CLOCK_SKEW, Standing::Unmet),
+        met_or(ahead <= MAX_CLOCK_SKEW, askew),
         format!("{} s behind the chain", ahead.as_secs()),
         format!("at most {} s", MAX_CLOCK_SKEW.as_secs()),
         "set this machine's clock (NTP)",
@@ -269,6 +283,23 @@ impl ChainClient {
         hotkey: &Hotkey,
         order: Option<&WeightsOrder>,
     ) -> Result<Preflight, ChainError> {
+        let facts = self.facts(netuid).await?;
+        Ok(judge(&facts, hotkey, order))
+    }
+
+    /// The same before an order is signed: its version key becomes the one that the subnet asks for.
+    pub async fn preflight_with(
+        &self,
+        netuid: Netuid,
+        hotkey: &Hotkey,
+        order: &mut WeightsOrder,
+    ) -> Result<Preflight, ChainError> {
+        let facts = self.facts(netuid).await?;
+        order.version_key = facts.snapshot.hyperparameters.weights_version;
+        Ok(judge(&facts, hotkey, Some(order)))
+    }
+
+    async fn facts(&self, netuid: Netuid) -> Result<Facts, ChainError> {
         let snapshot = self.snapshot(netuid, &At::Best).await?;
         let view = self.at(&At::Hash(snapshot.hash.clone())).await?;
         let key = (netuid.get(),);
@@ -288,7 +319,7 @@ impl ChainClient {
                 .map(str::to_owned)
                 .collect()
         });
-        let facts = Facts {
+        Ok(Facts {
             stake_threshold: self
                 .read(&view, "SubtensorModule", "StakeThreshold", ())
                 .await?,
@@ -301,7 +332,6 @@ impl ChainClient {
             finalized: self.head_finalized().await?.number.get(),
             missing,
             snapshot,
-        };
-        Ok(judge(&facts, hotkey, order))
+        })
     }
 }

@@ -189,6 +189,12 @@ fn remedy_of(name: &str) -> &'static str {
         "PriorityTooLow" => {
             "another transaction of this hotkey waits in the pool: is the same hotkey used elsewhere?"
         }
+        "SlotsChanged" => {
+            "slots have other owners since: the next attempt maps hotkeys to slots anew"
+        }
+        "EpochOver" => {
+            "too few blocks were left of the epoch: the next epoch has weights of its own"
+        }
         "NeverIncluded" => "no block took it before it expired: the next attempt sends it again",
         "GatewayLimit" => "the endpoint limits our requests: use an endpoint of your own",
         "RuntimeIncompatible" => {

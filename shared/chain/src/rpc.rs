@@ -4,8 +4,13 @@
 //! next one is tried, best first; each keeps a back-off of its own. Only requests that are safe to
 //! repeat are repeated: a submission is sent once, and an unclear ending is the caller's to resolve.
 
+mod fault;
+
+pub use fault::Backoffs;
+
 use crate::endpoint::{Endpoint, FINNEY_GENESIS, GenesisRule};
-use crate::error::{POOL_MARK, TIMEOUT_MARK};
+use crate::error::POOL_MARK;
+use fault::Fault;
 use jsonrpsee::core::client::{Client, ClientT as _};
 use jsonrpsee::ws_client::{PingConfig, WsClientBuilder};
 use serde_json::value::RawValue;
@@ -17,16 +22,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// Storage key of `Timestamp.Now`: twox128 of both names.
 const TIMESTAMP_NOW: &str = "0xf0c365c3cf59d671eb72da0e7a4113c49f1f0515f462cdcf84e0f1d6045dfcbb";
-/// First wait after a fault; doubles up to [`BACKOFF_MAX`], each time shortened or lengthened at
-/// random by up to half.
-const BACKOFF_MIN: Duration = Duration::from_millis(500);
-/// Longest wait after a fault that only waiting mends; the unit of the longer ones below.
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
-/// Longest wait for an endpoint that is merely away: one block, so that an outage costs little more than itself.
-const BACKOFF_AWAY: Duration = Duration::from_secs(12);
-/// First wait after a gateway said "too many requests". It answers the handshake with Retry-After,
-/// which the WebSocket library does not hand on: this is longer than what the public gateways ask.
-const BACKOFF_LIMITED: Duration = Duration::from_secs(30);
 /// Largest answer taken: metadata is 0.4 MB and a full metagraph below 2 MB, in hex.
 const MAX_ANSWER_BYTES: u32 = 32 * 1024 * 1024;
 
@@ -43,6 +38,8 @@ pub struct PoolOptions {
     pub inactive_limit: Duration,
     /// Age of the best block from which an endpoint counts as behind, when there is another one.
     pub max_block_age: Duration,
+    /// How long an endpoint is left alone after a fault.
+    pub backoffs: Backoffs,
 }
 
 impl Default for PoolOptions {
@@ -53,6 +50,7 @@ impl Default for PoolOptions {
             ping_interval: Duration::from_secs(10),
             inactive_limit: Duration::from_secs(30),
             max_block_age: Duration::from_secs(120),
+            backoffs: Backoffs::default(),
         }
     }
 }
@@ -104,25 +102,6 @@ pub struct EndpointPool {
     slots: Mutex<Vec<Slot>>,
     active: tokio::sync::Mutex<(u64, Option<Active>)>,
     genesis: Mutex<Option<String>>,
-}
-
-/// A fault that makes us turn to another endpoint.
-enum Fault {
-    Away(String),
-    Limited(String),
-    WrongChain { found: String, expected: String },
-}
-
-impl Fault {
-    fn words(&self) -> String {
-        match self {
-            Self::Away(text) => text.clone(),
-            Self::Limited(text) => format!("limits our requests: {text}"),
-            Self::WrongChain { found, expected } => {
-                format!("wrong chain: genesis {found}, expected {expected}")
-            }
-        }
-    }
 }
 
 impl EndpointPool {
@@ -209,13 +188,9 @@ impl EndpointPool {
             return;
         };
         slot.failures = slot.failures.saturating_add(1);
-        slot.limited = matches!(fault, Fault::Limited(_));
-        let (first, most) = match fault {
-            Fault::Limited(_) => (BACKOFF_LIMITED, BACKOFF_MAX * 5),
-            Fault::WrongChain { .. } => (BACKOFF_MAX, BACKOFF_MAX * 10),
-            Fault::Away(_) => (BACKOFF_MIN, BACKOFF_AWAY),
-        };
-        let wait = backoff(first, most, slot.failures, rand::random_range(0.5..1.5));
+        slot.limited = matches!(fault, Fault::Limited { .. });
+        let jitter = rand::random_range(0.5..1.5);
+        let wait = fault.wait(&self.options.backoffs, slot.failures, jitter);
         slot.retry_at = Some(Instant::now() + wait);
         slot.last_error = Some(fault.words());
         let endpoint = self
@@ -299,10 +274,7 @@ impl EndpointPool {
                 Ok(Err(fault)) => self.note_fault(index, &fault),
                 Err(_) => self.note_fault(
                     index,
-                    &Fault::Away(format!(
-                        "connecting: {TIMEOUT_MARK} {:?}",
-                        self.options.connect_timeout
-                    )),
+                    &Fault::timed_out("connecting: ", self.options.connect_timeout),
                 ),
             }
         }
@@ -314,15 +286,21 @@ impl EndpointPool {
             .ping_interval(self.options.ping_interval)
             .inactive_limit(self.options.inactive_limit)
             .max_failures(1);
-        let client = WsClientBuilder::default()
+        let built = WsClientBuilder::default()
             .request_timeout(self.options.request_timeout)
             .connection_timeout(self.options.connect_timeout)
             .max_response_size(MAX_ANSWER_BYTES)
             .max_buffer_capacity_per_subscription(4096)
             .enable_ws_ping(ping)
             .build(endpoint.as_str())
-            .await
-            .map_err(|e| handshake_fault(&e.to_string()))?;
+            .await;
+        let client = match built {
+            Ok(client) => client,
+            Err(refused) => {
+                let at_most = self.options.connect_timeout / 2;
+                return Err(fault::of_handshake(endpoint, &refused.to_string(), at_most).await);
+            }
+        };
         self.check_genesis(&client).await?;
         let age = block_age(&client).await;
         Ok((client, age))
@@ -332,7 +310,7 @@ impl EndpointPool {
         let found: String = client
             .request("chain_getBlockHash", jsonrpsee::rpc_params![0u32])
             .await
-            .map_err(|e| fault_of(&e))?;
+            .map_err(|e| fault::of_request(&e))?;
         let mut known = self.genesis.lock().unwrap_or_else(PoisonError::into_inner);
         let expected = match (&self.rule, known.as_ref()) {
             (GenesisRule::Finney, _) => Some(FINNEY_GENESIS.to_owned()),
@@ -382,7 +360,7 @@ impl EndpointPool {
             Ok(Err(RpcError::User(user))) => {
                 let user = with_data(user);
                 if matches!(user.code, -32004 | -32005) {
-                    let fault = Fault::Limited(user.message.clone());
+                    let fault = Fault::limited(&user.message);
                     self.drop_active(active.generation, &fault).await;
                     return Err((RpcError::User(user), true));
                 }
@@ -395,10 +373,9 @@ impl EndpointPool {
                 Err((other, true))
             }
             Err(_) => {
-                let words = format!("{TIMEOUT_MARK} {:?}", self.options.request_timeout);
-                self.drop_active(active.generation, &Fault::Away(words.clone()))
-                    .await;
-                Err((RpcError::Client(words.into()), true))
+                let fault = Fault::timed_out("", self.options.request_timeout);
+                self.drop_active(active.generation, &fault).await;
+                Err((RpcError::Client(fault.words().into()), true))
             }
         }
     }
@@ -473,24 +450,6 @@ fn with_data(user: UserError) -> UserError {
     }
 }
 
-fn fault_of(error: &jsonrpsee::core::client::Error) -> Fault {
-    match error {
-        jsonrpsee::core::client::Error::Call(call) if matches!(call.code(), -32004 | -32005) => {
-            Fault::Limited(call.message().to_owned())
-        }
-        other => Fault::Away(other.to_string()),
-    }
-}
-
-fn handshake_fault(text: &str) -> Fault {
-    let limited = ["status code: 429", "status code: 403", "status code: 503"];
-    if limited.iter().any(|code| text.contains(code)) {
-        Fault::Limited(text.to_owned())
-    } else {
-        Fault::Away(text.to_owned())
-    }
-}
-
 /// Age of the endpoint's best block by its own timestamp. Zero when it does not say: then only
 /// silence counts against it.
 async fn block_age(client: &Client) -> Duration {
@@ -513,40 +472,9 @@ async fn block_age(client: &Client) -> Duration {
         .unwrap_or_default()
 }
 
-/// Waiting time after the n-th fault in a row: doubling, with jitter (a factor around 1).
-fn backoff(first: Duration, most: Duration, failures: u32, jitter: f64) -> Duration {
-    let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16));
-    doubled.min(most).mul_f64(jitter.clamp(0.5, 1.5))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn waits_double_up_to_the_limit() {
-        let wait = |n| backoff(BACKOFF_MIN, BACKOFF_MAX, n, 1.0);
-        assert_eq!(wait(1), Duration::from_millis(500));
-        assert_eq!(wait(2), Duration::from_secs(1));
-        assert_eq!(wait(5), Duration::from_secs(8));
-        assert_eq!(wait(100), BACKOFF_MAX);
-        assert_eq!(
-            backoff(BACKOFF_MIN, BACKOFF_MAX, 1, 9.0),
-            Duration::from_millis(750)
-        );
-    }
-
-    #[test]
-    fn a_gateway_that_says_429_is_left_alone_for_longer() {
-        assert!(matches!(
-            handshake_fault("Connection rejected with status code: 429"),
-            Fault::Limited(_)
-        ));
-        assert!(matches!(
-            handshake_fault("Connection refused"),
-            Fault::Away(_)
-        ));
-    }
 
     #[test]
     fn the_data_of_a_refusal_survives_in_its_text() {

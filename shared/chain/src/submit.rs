@@ -6,12 +6,13 @@
 
 use crate::calls::Call;
 use crate::client::{At, AtBlock, ChainClient, parse_hash, show};
-use crate::commit_reveal::CommitTicket;
 use crate::error::ChainError;
 use crate::refusal::{PoolAnswer, Refusal, Verdict, of_pool, of_validation};
 use crate::wallet::Wallet;
 use crate::weights::as_stored;
-use nexis_protocol::{BlockNumber, Netuid};
+use async_trait::async_trait;
+use nexis_ports::CommitTicket;
+use nexis_protocol::{BlockNumber, Hotkey, Netuid};
 use parity_scale_codec::Decode as _;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, PoisonError};
@@ -26,8 +27,9 @@ use subxt::utils::{AccountId32, H256};
 use subxt_rpcs::methods::legacy::TransactionStatus;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Blocks for which a signature is good: short, so that a stuck one dies before the next attempt.
-pub const MORTALITY: u64 = 16;
+/// Blocks for which a signature is good, longest first: short, so that a stuck one dies before the next attempt;
+/// the shorter ones are for the end of an epoch.
+const MORTALITIES: [u64; 3] = [16, 8, 4];
 /// Times we sign anew in one attempt when the nonce or the runtime moved under us.
 const SIGNATURES: u32 = 3;
 
@@ -79,6 +81,11 @@ pub struct WeightsOrder {
     pub values: Vec<u16>,
     /// Our version key.
     pub version_key: u64,
+    /// Whose slots these are, same length; empty: not looked at. When one belongs to somebody else at the block
+    /// that we sign at, nothing is sent.
+    pub owners: Vec<Hotkey>,
+    /// The last block that may hold the extrinsic.
+    pub not_after: Option<BlockNumber>,
 }
 
 /// What became of a [`WeightsOrder`].
@@ -92,8 +99,46 @@ pub struct WeightsReport {
     pub commit: Option<CommitTicket>,
 }
 
-/// Called with what is about to be sent, so that it can be kept.
-pub type OnSigned<'a> = &'a mut (dyn FnMut(&PendingExtrinsic) + Send);
+/// Sees what is about to be sent, so that it can be kept.
+#[async_trait]
+pub trait OnSigned: Send {
+    /// Called with each signature before it is sent; an error ends the attempt with nothing sent.
+    async fn signed(
+        &mut self,
+        pending: &PendingExtrinsic,
+        commit: Option<&CommitTicket>,
+    ) -> Result<(), ChainError>;
+}
+
+/// Kept in memory only.
+#[async_trait]
+impl OnSigned for Vec<PendingExtrinsic> {
+    async fn signed(
+        &mut self,
+        pending: &PendingExtrinsic,
+        _: Option<&CommitTicket>,
+    ) -> Result<(), ChainError> {
+        self.push(pending.clone());
+        Ok(())
+    }
+}
+
+/// What a submission is bound to besides its call.
+#[derive(Clone, Copy, Default)]
+struct Terms<'a> {
+    order: Option<&'a WeightsOrder>,
+    commit: Option<&'a CommitTicket>,
+}
+
+impl Terms<'_> {
+    /// Blocks for which a signature made at a block is good; `None`: no block is left.
+    fn mortality(&self, signed_at: u64) -> Option<u64> {
+        let last = self.order.and_then(|order| order.not_after);
+        MORTALITIES
+            .into_iter()
+            .find(|blocks| last.is_none_or(|last| signed_at + blocks - 1 <= last.get()))
+    }
+}
 
 /// Number under which a mechanism's weights are stored.
 pub(crate) fn storage_index(netuid: Netuid, mechanism: Option<u8>) -> u16 {
@@ -115,8 +160,8 @@ impl ChainClient {
         netuid: Netuid,
         data: Vec<u8>,
     ) -> Result<Outcome, ChainError> {
-        self.submit(wallet, &Call::SetCommitment { netuid, data }, &mut |_| {})
-            .await
+        let call = Call::SetCommitment { netuid, data };
+        self.submit(wallet, &call, &mut Vec::new()).await
     }
 
     /// Sets the weights, or commits them when the subnet has commit-reveal switched on at the block
@@ -127,7 +172,7 @@ impl ChainClient {
         &self,
         wallet: &Wallet,
         order: &WeightsOrder,
-        on_signed: OnSigned<'_>,
+        on_signed: &mut dyn OnSigned,
     ) -> Result<WeightsReport, ChainError> {
         let view = self.at(&At::Best).await?;
         let key = (order.netuid.get(),);
@@ -140,7 +185,11 @@ impl ChainClient {
         } else {
             (set_call(order), None)
         };
-        let outcome = Box::pin(self.submit(wallet, &call, on_signed)).await?;
+        let terms = Terms {
+            order: Some(order),
+            commit: ticket.as_ref(),
+        };
+        let outcome = Box::pin(self.submit_under(wallet, &call, terms, on_signed)).await?;
         let Outcome::Included(inclusion) = &outcome else {
             return Ok(WeightsReport {
                 outcome,
@@ -148,10 +197,10 @@ impl ChainClient {
                 commit: ticket,
             });
         };
-        let commit = ticket.map(|t| CommitTicket {
-            committed_at: inclusion.block,
-            ..t
-        });
+        let commit = match ticket {
+            Some(ticket) => Some(self.included_ticket(ticket, inclusion.block).await),
+            None => None,
+        };
         let at = At::Hash(inclusion.block_hash.clone());
         let checked = match &commit {
             Some(ticket) => self.commit_is_stored(ticket, &at).await,
@@ -193,7 +242,18 @@ impl ChainClient {
         &self,
         wallet: &Wallet,
         call: &Call,
-        on_signed: OnSigned<'_>,
+        on_signed: &mut dyn OnSigned,
+    ) -> Result<Outcome, ChainError> {
+        self.submit_under(wallet, call, Terms::default(), on_signed)
+            .await
+    }
+
+    async fn submit_under(
+        &self,
+        wallet: &Wallet,
+        call: &Call,
+        terms: Terms<'_>,
+        on_signed: &mut dyn OnSigned,
     ) -> Result<Outcome, ChainError> {
         let flight = {
             let mut flights = self
@@ -209,7 +269,7 @@ impl ChainClient {
             if attempt > 0 {
                 sleep(self.block_time().await?.min(Duration::from_secs(6)) / 2).await;
             }
-            match Box::pin(self.attempt(wallet, call, on_signed)).await? {
+            match Box::pin(self.attempt(wallet, call, terms, on_signed)).await? {
                 Step::Done(outcome) => return Ok(outcome),
                 Step::Again(refusal) => {
                     tracing::info!(call = call.name(), why = refusal.name, "signing anew");
@@ -222,13 +282,13 @@ impl ChainClient {
         ))
     }
 
-    async fn attempt(
+    /// Why nothing may be signed at this block, when so.
+    async fn hindrance(
         &self,
-        wallet: &Wallet,
+        view: &AtBlock,
         call: &Call,
-        on_signed: OnSigned<'_>,
-    ) -> Result<Step, ChainError> {
-        let view = self.at(&At::Best).await?;
+        terms: Terms<'_>,
+    ) -> Result<Option<&'static str>, ChainError> {
         if let Some(check) = self.self_check()
             && !check.allows(call.need())
         {
@@ -238,15 +298,46 @@ impl ChainClient {
                 names,
                 "the runtime lacks what this call needs"
             );
-            return Ok(Step::Done(Outcome::Failed(Refusal::named(
-                "RuntimeIncompatible",
-            ))));
+            return Ok(Some("RuntimeIncompatible"));
         }
-        let (signed, bytes) = self.sign_at(&view, wallet, call).await?;
+        let Some(order) = terms.order.filter(|order| !order.owners.is_empty()) else {
+            return Ok(None);
+        };
+        let snapshot = self
+            .snapshot(order.netuid, &At::Hash(show(view.block_hash())))
+            .await?;
+        let moved = order.uids.iter().zip(&order.owners).find(|(uid, owner)| {
+            snapshot
+                .neuron(owner)
+                .is_none_or(|neuron| neuron.uid.get() != **uid)
+        });
+        if let Some((uid, owner)) = moved {
+            let block = view.block_number();
+            tracing::warn!(block, uid, %owner, "the slot is not this hotkey's any more: nothing was sent");
+            return Ok(Some("SlotsChanged"));
+        }
+        Ok(None)
+    }
+
+    async fn attempt(
+        &self,
+        wallet: &Wallet,
+        call: &Call,
+        terms: Terms<'_>,
+        on_signed: &mut dyn OnSigned,
+    ) -> Result<Step, ChainError> {
+        let view = self.at(&At::Best).await?;
+        if let Some(name) = self.hindrance(&view, call, terms).await? {
+            return Ok(Step::Done(Outcome::Failed(Refusal::named(name))));
+        }
+        let Some(mortality) = terms.mortality(view.block_number()) else {
+            return Ok(Step::Done(Outcome::Failed(Refusal::named("EpochOver"))));
+        };
+        let (signed, bytes) = self.sign_at(&view, wallet, call, mortality).await?;
         let mut pending = PendingExtrinsic {
             extrinsic_hash: show(BlakeTwo256.hash(&bytes)),
             signed_at: view.block_number(),
-            last_valid: view.block_number() + MORTALITY,
+            last_valid: view.block_number() + mortality,
             detail: String::new(),
         };
         match self
@@ -268,7 +359,7 @@ impl ChainClient {
             Err(error) if error.is_transient() => return Err(error),
             Err(error) => tracing::warn!(%error, "the node does not validate, sending anyway"),
         }
-        on_signed(&pending);
+        on_signed.signed(&pending, terms.commit).await?;
         let legacy = self.legacy();
         let mut watch = match legacy.author_submit_and_watch_extrinsic(&bytes).await {
             Ok(watch) => watch,
@@ -322,6 +413,7 @@ impl ChainClient {
         view: &AtBlock,
         wallet: &Wallet,
         call: &Call,
+        mortality: u64,
     ) -> Result<
         (
             SubmittableTransaction<
@@ -340,7 +432,7 @@ impl ChainClient {
             .await
             .map_err(|e| self.rpc_error("the hotkey's nonce", &e))?;
         let params = DefaultExtrinsicParamsBuilder::<SubstrateConfig>::new()
-            .mortal_from_unchecked(MORTALITY, view.block_number(), view.block_hash())
+            .mortal_from_unchecked(mortality, view.block_number(), view.block_hash())
             .nonce(nonce)
             .build();
         let payload = call.payload()?;
@@ -358,7 +450,8 @@ impl ChainClient {
     /// Time within which a signed extrinsic must have ended.
     async fn patience(&self) -> Duration {
         let block = self.block_time().await.unwrap_or(Duration::from_secs(12));
-        let blocks = u32::try_from(MORTALITY).unwrap_or(16) + 10;
+        let [longest, ..] = MORTALITIES;
+        let blocks = u32::try_from(longest).unwrap_or(16) + 10;
         block * blocks + Duration::from_secs(5)
     }
 

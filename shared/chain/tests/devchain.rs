@@ -1,68 +1,16 @@
 //! Against the dev chain: a server of the chain's JSON-RPC with real metadata, real signatures and
 //! real timelocks.
 
-use nexis_chain::commit_reveal::RevealState;
+mod subnet;
+
 use nexis_chain::preflight::Standing;
-use nexis_chain::submit::WeightsOrder;
-use nexis_chain::{At, ChainClient, ChainError, ConnectOptions, Outcome, Wallet};
-use nexis_devchain::{DevChain, DevChainConfig, DevChainHandle, Fault, GenesisNeuron, Mode, Spec};
+use nexis_chain::{At, ChainClient, ChainError, Outcome};
+use nexis_devchain::{DevChain, DevChainConfig, Fault, GenesisNeuron, Mode, Spec};
+use nexis_ports::RevealState;
 use nexis_protocol::{BlockNumber, Netuid, Uid};
 use std::time::Duration;
+use subnet::{NETUID, config, options, order, start, wallet};
 use tokio::time::timeout;
-
-const NETUID: Netuid = Netuid::new(70);
-const BLOCK: Duration = Duration::from_millis(100);
-
-fn wallet(name: &str) -> Wallet {
-    Wallet::from_uri(name).unwrap()
-}
-
-fn config(spec: Spec) -> DevChainConfig {
-    let neuron = |name: &str, permit| GenesisNeuron {
-        hotkey: wallet(name).hotkey().public_key(),
-        stake_rao: 7_000_000_000_000,
-        permit,
-    };
-    DevChainConfig {
-        spec,
-        block_time: BLOCK,
-        start_block: 1_000,
-        weights_rate_limit: 0,
-        neurons: vec![
-            neuron("//Alice", true),
-            neuron("//Bob", false),
-            neuron("//Charlie", false),
-        ],
-        ..DevChainConfig::default()
-    }
-}
-
-fn options(urls: &str) -> ConnectOptions {
-    let mut options = ConnectOptions::new(urls.parse().unwrap());
-    options.allow_other_genesis = true;
-    options.block_time = Some(BLOCK);
-    options.pool.request_timeout = Duration::from_secs(2);
-    options.pool.connect_timeout = Duration::from_secs(2);
-    options.pool.ping_interval = Duration::from_millis(200);
-    options.pool.inactive_limit = Duration::from_millis(600);
-    options
-}
-
-async fn start(config: DevChainConfig) -> (DevChainHandle, ChainClient) {
-    let chain = DevChain::start(config).await.unwrap();
-    let client = ChainClient::connect(options(&chain.url())).await.unwrap();
-    (chain, client)
-}
-
-fn order() -> WeightsOrder {
-    WeightsOrder {
-        netuid: NETUID,
-        mechanism: None,
-        uids: vec![1, 2],
-        values: vec![65535, 21845],
-        version_key: 0,
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_subnet_is_read_at_one_block_on_every_runtime() {
@@ -96,7 +44,7 @@ async fn weights_are_read_back_as_sent_and_a_refusal_has_its_name() {
     let (chain, client) = start(config(Spec::S439)).await;
     let mut kept = Vec::new();
     let report = client
-        .submit_weights(&wallet("//Alice"), &order(), &mut |p| kept.push(p.clone()))
+        .submit_weights(&wallet("//Alice"), &order(), &mut kept)
         .await
         .unwrap();
     assert!(report.verified, "{report:?}");
@@ -116,7 +64,7 @@ async fn weights_are_read_back_as_sent_and_a_refusal_has_its_name() {
     assert_eq!(client.resolve(&kept[0]).await, report.outcome);
 
     let refused = client
-        .submit_weights(&wallet("//Dave"), &order(), &mut |_| {})
+        .submit_weights(&wallet("//Dave"), &order(), &mut Vec::new())
         .await
         .unwrap();
     let Outcome::Failed(refusal) = refused.outcome else {
@@ -129,7 +77,7 @@ async fn weights_are_read_back_as_sent_and_a_refusal_has_its_name() {
 
     chain.set_parameter("WeightsSetRateLimit", &1_000u64);
     let refused = client
-        .submit_weights(&wallet("//Alice"), &order(), &mut |_| {})
+        .submit_weights(&wallet("//Alice"), &order(), &mut Vec::new())
         .await
         .unwrap();
     let Outcome::Failed(refusal) = refused.outcome else {
@@ -159,7 +107,7 @@ async fn a_commit_is_stored_sealed_and_opened_by_the_chain() {
         })
         .await;
         let report = client
-            .submit_weights(&wallet("//Alice"), &order(), &mut |_| {})
+            .submit_weights(&wallet("//Alice"), &order(), &mut Vec::new())
             .await
             .unwrap();
         assert!(report.verified, "{spec:?}: {report:?}");
@@ -221,7 +169,7 @@ async fn a_transaction_reported_lost_is_looked_for_and_named() {
     for fault in [Fault::Usurped, Fault::Dropped] {
         chain.fault(&fault);
         let report = client
-            .submit_weights(&wallet("//Alice"), &order(), &mut |_| {})
+            .submit_weights(&wallet("//Alice"), &order(), &mut Vec::new())
             .await
             .unwrap();
         let Outcome::Failed(refusal) = report.outcome else {
@@ -230,7 +178,7 @@ async fn a_transaction_reported_lost_is_looked_for_and_named() {
         assert_eq!(refusal.name, "NeverIncluded", "{fault:?}");
     }
     let report = client
-        .submit_weights(&wallet("//Alice"), &order(), &mut |_| {})
+        .submit_weights(&wallet("//Alice"), &order(), &mut Vec::new())
         .await
         .unwrap();
     assert!(report.verified, "{report:?}");
@@ -247,9 +195,8 @@ async fn a_lost_connection_while_waiting_ends_as_what_the_chain_says() {
     let flight = tokio::spawn({
         let client = client.clone();
         async move {
-            let mut sent = |_: &nexis_chain::PendingExtrinsic| {};
             client
-                .submit_weights(&wallet("//Alice"), &order(), &mut sent)
+                .submit_weights(&wallet("//Alice"), &order(), &mut Vec::new())
                 .await
                 .unwrap()
         }
@@ -278,7 +225,7 @@ async fn an_upgrade_in_mid_connection_is_noticed_and_signed_for() {
     assert_eq!(client.spec_version().await.unwrap(), 419);
     chain.set_spec(Spec::S461).unwrap();
     let report = client
-        .submit_weights(&wallet("//Alice"), &order(), &mut |_| {})
+        .submit_weights(&wallet("//Alice"), &order(), &mut Vec::new())
         .await
         .unwrap();
     assert!(report.verified, "{report:?}");
@@ -351,5 +298,38 @@ async fn discarded_state_has_an_error_of_its_own() {
         .await
         .unwrap_err();
     assert_eq!(nowhere, ChainError::NoSuchSubnet(9));
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_subnet_is_read_in_a_handful_of_calls() {
+    let neuron = |uid: u8| GenesisNeuron {
+        hotkey: [uid; 32],
+        stake_rao: u64::from(uid) * 1_000_000_000,
+        permit: uid < 64,
+    };
+    let (chain, client) = start(DevChainConfig {
+        mode: Mode::Manual,
+        neurons: (0..=255).map(neuron).collect(),
+        ..config(Spec::S439)
+    })
+    .await;
+    let mut times = Vec::new();
+    let before = chain.traffic();
+    let count = 10;
+    for _ in 0..count {
+        let begun = std::time::Instant::now();
+        let snapshot = client.snapshot(NETUID, &At::Best).await.unwrap();
+        times.push(begun.elapsed());
+        assert_eq!(snapshot.neurons.len(), 256);
+    }
+    let after = chain.traffic();
+    let (calls, bytes) = ((after.0 - before.0) / count, (after.1 - before.1) / count);
+    times.sort_unstable();
+    eprintln!(
+        "a snapshot of 256 slots: {calls} calls, {bytes} bytes, {:?}",
+        times[5]
+    );
+    assert!(calls <= 8, "{calls} calls");
     chain.stop().await;
 }

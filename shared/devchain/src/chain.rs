@@ -151,7 +151,7 @@ pub(crate) struct Chain {
 impl Chain {
     /// A chain at its first block.
     pub fn new(config: DevChainConfig) -> Result<Self, SpecError> {
-        let runtime = Arc::new(Runtime::load(config.spec, config.block_time)?);
+        let runtime = Arc::new(Runtime::load(config.spec, &config)?);
         let (notices, _) = broadcast::channel(1_024);
         // The block below the first one has a state too: clients ask a block's parent for its runtime.
         let first = config.start_block.saturating_sub(1);
@@ -373,7 +373,7 @@ impl Chain {
     /// Loads a spec, so that blocks can use it.
     pub fn load(&mut self, spec: Spec) -> Result<(), SpecError> {
         if !self.runtimes.contains_key(&spec) {
-            let runtime = Runtime::load(spec, self.config.block_time)?;
+            let runtime = Runtime::load(spec, &self.config)?;
             self.runtimes.insert(spec, Arc::new(runtime));
         }
         Ok(())

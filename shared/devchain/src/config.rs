@@ -80,6 +80,9 @@ pub struct DevChainConfig {
     /// Whether the pool checks what the real one checks before a block does (CHAIN.md §2.D). Without it those checks
     /// end as dispatch errors, as on runtimes before spring 2025.
     pub pool_checks: bool,
+    /// What a spec's metadata does not show although the runtime has it, as if an upgrade had taken it away:
+    /// `Pallet.Entry`, `Pallet.call` or `Api.method`.
+    pub hidden: Vec<(Spec, String)>,
     /// Genesis hash to report instead of the chain's own.
     pub genesis_hash: Option<[u8; 32]>,
 }
@@ -106,6 +109,7 @@ impl Default for DevChainConfig {
             permits: Permits::Fixed,
             mode: Mode::Interval,
             pool_checks: true,
+            hidden: Vec::new(),
             genesis_hash: None,
         }
     }

@@ -53,6 +53,10 @@ pub(crate) struct Faults {
     rate_limit: AtomicU64,
     delay_ms: AtomicU64,
     silent: AtomicBool,
+    /// Calls answered or refused since the start.
+    pub calls: AtomicU64,
+    /// Bytes sent to clients since the start.
+    pub bytes: AtomicU64,
     /// Submissions that fail: code and message.
     pub submissions: Mutex<VecDeque<(i32, String)>>,
     /// Changes when connections must end; the flag says whether with code 1008.
@@ -68,6 +72,8 @@ impl Faults {
             rate_limit: AtomicU64::new(0),
             delay_ms: AtomicU64::new(0),
             silent: AtomicBool::new(false),
+            calls: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
             submissions: Mutex::new(VecDeque::new()),
             cut: watch::Sender::new((0, false)),
         }
@@ -110,6 +116,7 @@ impl Faults {
 
     /// Whether this call is refused for asking too much.
     pub fn limited(&self) -> bool {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         spend(&self.rate_limit)
     }
 }
@@ -187,6 +194,8 @@ async fn attend(mut guest: TcpStream, behind: SocketAddr, faults: &Faults) -> st
                 tokio::time::sleep(Duration::from_millis(delay)).await;
             }
             if !faults.silent.load(Ordering::SeqCst) {
+                let sent = u64::try_from(count).unwrap_or(u64::MAX);
+                faults.bytes.fetch_add(sent, Ordering::Relaxed);
                 to_guest
                     .write_all(buffer.get(..count).unwrap_or_default())
                     .await?;

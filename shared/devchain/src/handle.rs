@@ -9,7 +9,9 @@ use crate::spec::{Spec, SpecError};
 use jsonrpsee::server::{PingConfig, RandomStringIdProvider, Server, ServerConfig, ServerHandle};
 use parity_scale_codec::Encode as _;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -142,6 +144,17 @@ pub struct DevHead {
     pub hash: [u8; 32],
 }
 
+/// Weights that a uid set, or a commit that it made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeightChange {
+    /// Height of the block that holds it.
+    pub block: u64,
+    /// The uid's weights after that block: (uid, share of 65,535).
+    pub weights: Vec<(u16, u16)>,
+    /// Public key of each uid's owner at that block.
+    pub owners: Vec<[u8; 32]>,
+}
+
 impl DevChainHandle {
     /// Where it listens: `ws://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
@@ -169,6 +182,13 @@ impl DevChainHandle {
             number: chain.finalized().header.number,
             hash: chain.finalized().hash,
         }
+    }
+
+    /// JSON-RPC calls taken and bytes sent so far, over all connections.
+    pub fn traffic(&self) -> (u64, u64) {
+        let faults = &self.shared.faults;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (read(&faults.calls), read(&faults.bytes))
     }
 
     /// The genesis hash.
@@ -263,6 +283,28 @@ impl DevChainHandle {
     pub fn transactions(&self, account: &[u8; 32]) -> u32 {
         let chain = self.shared.chain();
         chain.state(None).map_or(0, |state| state.nonce(account))
+    }
+
+    /// The blocks among these at which a uid set or committed weights, by the best chain as it is now.
+    pub fn weight_changes(&self, uid: u16, blocks: Range<u64>) -> Vec<WeightChange> {
+        let chain = self.shared.chain();
+        let netuid = chain.config.netuid.encode();
+        let slot = usize::from(uid);
+        blocks
+            .filter_map(|number| {
+                let block = chain.by_number(number)?;
+                let state = chain.state(Some(&block.hash)).ok()?;
+                let updates: Vec<u64> = state.subnet("LastUpdate", &[&netuid]);
+                (updates.get(slot) == Some(&number)).then(|| WeightChange {
+                    block: number,
+                    weights: state.subnet("Weights", &[&netuid, &uid.encode()]),
+                    owners: (0..updates.len())
+                        .filter_map(|slot| u16::try_from(slot).ok())
+                        .map(|slot| state.subnet("Keys", &[&netuid, &slot.encode()]))
+                        .collect(),
+                })
+            })
+            .collect()
     }
 
     /// The slot of a hotkey at the best block.

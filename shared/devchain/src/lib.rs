@@ -33,5 +33,5 @@ mod store;
 
 pub use config::{DevChainConfig, GenesisNeuron, Mode, Permits};
 pub use faults::Fault;
-pub use handle::{DevChain, DevChainHandle, DevHead, StartError};
+pub use handle::{DevChain, DevChainHandle, DevHead, StartError, WeightChange};
 pub use spec::{Spec, SpecError};

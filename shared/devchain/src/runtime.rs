@@ -1,5 +1,6 @@
 //! The impersonated runtime as the chain works with it: everything found by name in the metadata.
 
+use crate::config::DevChainConfig;
 use crate::spec::{Metadata, Spec, SpecError};
 use frame_metadata::v14::{StorageEntryModifier, StorageEntryType, StorageHasher};
 use parity_scale_codec::{Compact, Decode, Encode};
@@ -10,7 +11,6 @@ use scale_info::{PortableRegistry, TypeDef, TypeDefPrimitive};
 use scale_value::Value;
 use sp_crypto_hashing::{blake2_128, blake2_256, twox_64, twox_128, twox_256};
 use std::collections::HashMap;
-use std::time::Duration;
 
 /// Deepest nesting of a type that is written as zeros.
 const ZERO_DEPTH: u32 = 32;
@@ -122,9 +122,15 @@ const PALLETS: [&str; 5] = [
 ];
 
 impl Runtime {
-    /// Unpacks a spec. `block_time` is what its constants state.
-    pub fn load(spec: Spec, block_time: Duration) -> Result<Self, SpecError> {
-        let metadata = Metadata::load(spec, block_time)?;
+    /// Unpacks a spec, as the settings of the chain show it.
+    pub fn load(spec: Spec, config: &DevChainConfig) -> Result<Self, SpecError> {
+        let hidden: Vec<&str> = config
+            .hidden
+            .iter()
+            .filter(|(of, _)| *of == spec)
+            .map(|(_, name)| name.as_str())
+            .collect();
+        let metadata = Metadata::load(spec, config.block_time, &hidden)?;
         let number = spec.version();
         let missing = |what| SpecError::Missing { spec: number, what };
         let v15 = metadata.v15;

@@ -115,8 +115,9 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    /// Unpacks a spec and states `block_time` in its constants.
-    pub fn load(spec: Spec, block_time: Duration) -> Result<Self, SpecError> {
+    /// Unpacks a spec and states `block_time` in its constants. The served forms lack what is `hidden`
+    /// (`Pallet.Entry`, `Pallet.call`, `Api.method`).
+    pub fn load(spec: Spec, block_time: Duration, hidden: &[&str]) -> Result<Self, SpecError> {
         let number = spec.version();
         let bytes = spec.metadata()?;
         let prefixed =
@@ -145,7 +146,9 @@ impl Metadata {
                         state_block_time(&pallet.name, &constant.name, &mut constant.value, slot);
                     }
                 }
-                served.push((16, prefixed_bytes(RuntimeMetadata::V16(v16.clone()))));
+                if hidden.is_empty() {
+                    served.push((16, prefixed_bytes(RuntimeMetadata::V16(v16.clone()))));
+                }
                 v15_of(v16)
             }
             other => {
@@ -155,15 +158,37 @@ impl Metadata {
                 });
             }
         };
-        served.insert(0, (15, prefixed_bytes(RuntimeMetadata::V15(v15.clone()))));
-        served.insert(
-            0,
-            (
-                14,
-                prefixed_bytes(RuntimeMetadata::V14(v14_of(v15.clone()))),
-            ),
-        );
+        let mut shown = v15.clone();
+        for name in hidden {
+            hide(&mut shown, name);
+        }
+        served.insert(0, (15, prefixed_bytes(RuntimeMetadata::V15(shown.clone()))));
+        served.insert(0, (14, prefixed_bytes(RuntimeMetadata::V14(v14_of(shown)))));
         Ok(Self { v15, served })
+    }
+}
+
+/// Takes a storage entry, a call or a runtime API's method out of metadata.
+fn hide(metadata: &mut RuntimeMetadataV15, name: &str) {
+    let Some((owner, item)) = name.split_once('.') else {
+        return;
+    };
+    for api in metadata.apis.iter_mut().filter(|api| api.name == owner) {
+        api.methods.retain(|method| method.name != item);
+    }
+    for pallet in metadata.pallets.iter_mut().filter(|p| p.name == owner) {
+        if let Some(storage) = &mut pallet.storage {
+            storage.entries.retain(|entry| entry.name != item);
+        }
+        let Some(calls) = &pallet.calls else { continue };
+        let calls = metadata
+            .types
+            .types
+            .iter_mut()
+            .find(|ty| ty.id == calls.ty.id);
+        if let Some(TypeDef::Variant(calls)) = calls.map(|ty| &mut ty.ty.type_def) {
+            calls.variants.retain(|call| call.name != item);
+        }
     }
 }
 

@@ -66,8 +66,73 @@ pub struct WeightRequest {
     pub netuid: Netuid,
     /// Slots, ascending.
     pub uids: Vec<u16>,
+    /// Whose slots these are, same length. Slots are reused: nothing is signed at a block at which one of them
+    /// that has a share belongs to somebody else.
+    pub hotkeys: Vec<Hotkey>,
     /// Shares, summing to 1, same length.
     pub weights: Vec<f64>,
+    /// The last block that may hold them; `None`: any.
+    pub not_after: Option<BlockNumber>,
+}
+
+/// A commit that waits for its reveal. Kept until then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitTicket {
+    /// The subnet.
+    pub netuid: Netuid,
+    /// The mechanism.
+    pub mechanism: Option<u8>,
+    /// Who committed.
+    pub hotkey: Hotkey,
+    /// Block that holds the commit; 0 until it is included.
+    pub committed_at: u64,
+    /// First block of the epoch in which the chain should open it.
+    pub reveal_block: u64,
+    /// Block by which it must have been opened.
+    pub reveal_deadline: u64,
+    /// Beacon round that opens it.
+    pub reveal_round: u64,
+    /// SHA-256 of the ciphertext, hex.
+    pub sealed_sha256: String,
+    /// Weights that must then be stored.
+    pub expected: Vec<(u16, u16)>,
+}
+
+/// Where a commit stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RevealState {
+    /// The chain still holds it, sealed.
+    Waiting,
+    /// Opened: its weights were stored.
+    Revealed,
+    /// Gone without its weights being stored, or too late: commit again, and tell somebody.
+    Missed,
+    /// Gone, and the blocks that would tell are forgotten by the node.
+    Unseen,
+}
+
+/// A signed extrinsic with weights, kept before it is sent: whoever leads next knows where to look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedSubmission {
+    /// The subnet.
+    pub netuid: Netuid,
+    /// Its hash, hex with 0x.
+    pub extrinsic: String,
+    /// Block it was signed at; it can only be in later ones.
+    pub signed_at: u64,
+    /// Last block that can hold it.
+    pub last_valid: u64,
+    /// The weights as the chain will store them.
+    pub weights: Vec<(u16, u16)>,
+    /// When they are committed: what to look for at the reveal.
+    pub commit: Option<CommitTicket>,
+}
+
+/// Keeps what was signed. Nothing is sent that it did not take.
+#[async_trait]
+pub trait SubmissionJournal: Send {
+    /// Called before each sending; an error ends the submission with nothing (more) sent.
+    async fn signed(&mut self, submission: &SignedSubmission) -> Result<(), ChainError>;
 }
 
 /// How a submission ended.
@@ -86,8 +151,8 @@ pub enum SubmitOutcome {
         block: u64,
         /// Hash of the extrinsic.
         extrinsic: String,
-        /// Beacon round that reveals it.
-        reveal_round: u64,
+        /// What to look for at the reveal.
+        ticket: CommitTicket,
     },
     /// The chain said no, by name.
     Refused {
@@ -124,6 +189,9 @@ pub enum ChainError {
     /// What the chain offers is not what we know, or it is another chain.
     #[error("the chain is not the one expected: {0}")]
     Incompatible(String),
+    /// The journal did not take what was signed, so it was not sent.
+    #[error("the signed extrinsic could not be noted and was not sent")]
+    NotNoted,
     /// This process holds no key.
     #[error("no hotkey is loaded: this process cannot sign")]
     NoWallet,
@@ -133,7 +201,7 @@ impl ChainError {
     /// What a caller may do about it.
     pub const fn class(&self) -> FaultClass {
         match self {
-            Self::Unavailable(_) | Self::StatePruned(_) => FaultClass::Transient,
+            Self::Unavailable(_) | Self::StatePruned(_) | Self::NotNoted => FaultClass::Transient,
             Self::Incompatible(_) | Self::NoWallet => FaultClass::Permanent,
         }
     }
@@ -150,8 +218,17 @@ pub trait Chain: Send + Sync {
     async fn roster(&self, netuid: Netuid, at: Option<BlockNumber>) -> Result<Roster, ChainError>;
     /// Our own hotkey, when this process can sign.
     fn own_hotkey(&self) -> Option<Hotkey>;
-    /// Signs, submits and follows a submission to its end.
-    async fn set_weights(&self, request: &WeightRequest) -> Result<SubmitOutcome, ChainError>;
+    /// Looks whether the chain would take it, signs, submits and follows a submission to its end. An error means
+    /// that nothing was sent.
+    async fn set_weights(
+        &self,
+        request: &WeightRequest,
+        journal: &mut dyn SubmissionJournal,
+    ) -> Result<SubmitOutcome, ChainError>;
+    /// What became of a submission that was signed, by looking at the final blocks that can hold it.
+    async fn resolve(&self, signed: &SignedSubmission) -> Result<SubmitOutcome, ChainError>;
+    /// Where a commit stands, by final blocks.
+    async fn reveal(&self, ticket: &CommitTicket) -> Result<RevealState, ChainError>;
     /// Weights of a slot as the chain holds them: (uid, share of u16::MAX).
     async fn weights_of(&self, netuid: Netuid, uid: Uid) -> Result<Vec<(u16, u16)>, ChainError>;
 }

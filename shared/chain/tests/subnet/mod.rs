@@ -1,0 +1,68 @@
+//! A small subnet on the dev chain and a client for it.
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "every test file uses its own part of this"
+)]
+
+use nexis_chain::submit::WeightsOrder;
+use nexis_chain::{ChainClient, ConnectOptions, Wallet};
+use nexis_devchain::{DevChain, DevChainConfig, DevChainHandle, GenesisNeuron, Spec};
+use nexis_protocol::Netuid;
+use std::time::Duration;
+
+pub const NETUID: Netuid = Netuid::new(70);
+pub const BLOCK: Duration = Duration::from_millis(100);
+
+pub fn wallet(name: &str) -> Wallet {
+    Wallet::from_uri(name).unwrap()
+}
+
+pub fn config(spec: Spec) -> DevChainConfig {
+    let neuron = |name: &str, permit| GenesisNeuron {
+        hotkey: wallet(name).hotkey().public_key(),
+        stake_rao: 7_000_000_000_000,
+        permit,
+    };
+    DevChainConfig {
+        spec,
+        block_time: BLOCK,
+        start_block: 1_000,
+        weights_rate_limit: 0,
+        neurons: vec![
+            neuron("//Alice", true),
+            neuron("//Bob", false),
+            neuron("//Charlie", false),
+        ],
+        ..DevChainConfig::default()
+    }
+}
+
+pub fn options(urls: &str) -> ConnectOptions {
+    let mut options = ConnectOptions::new(urls.parse().unwrap());
+    options.allow_other_genesis = true;
+    options.block_time = Some(BLOCK);
+    options.pool.request_timeout = Duration::from_secs(2);
+    options.pool.connect_timeout = Duration::from_secs(2);
+    options.pool.ping_interval = Duration::from_millis(200);
+    options.pool.inactive_limit = Duration::from_millis(600);
+    options
+}
+
+pub async fn start(config: DevChainConfig) -> (DevChainHandle, ChainClient) {
+    let chain = DevChain::start(config).await.unwrap();
+    let client = ChainClient::connect(options(&chain.url())).await.unwrap();
+    (chain, client)
+}
+
+pub fn order() -> WeightsOrder {
+    WeightsOrder {
+        netuid: NETUID,
+        mechanism: None,
+        uids: vec![1, 2],
+        values: vec![65535, 21845],
+        version_key: 0,
+        owners: Vec::new(),
+        not_after: None,
+    }
+}

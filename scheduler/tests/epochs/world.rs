@@ -184,6 +184,7 @@ impl World {
             miners_deadline_blocks: 8,
             clips_deadline_blocks: 18,
             lease: LEASE,
+            republish_after: Duration::from_secs(30),
             poll: Duration::from_millis(20),
             submit: true,
             max_open_rounds: 2,
@@ -207,7 +208,8 @@ impl World {
         let mut neurons = vec![neuron("//Alice", true)];
         neurons.extend(MINERS.map(|miner| neuron(miner, false)));
         let chain = DevChain::start(DevChainConfig {
-            spec: Spec::S419,
+            // Commits do not outlive the upgrade that changed how epochs are counted (423).
+            spec: if commit_reveal { Spec::S439 } else { Spec::S419 },
             // Blocks are made by hand, at the time of the wall.
             block_time: Duration::from_secs(3_600),
             start_block: START,

@@ -8,8 +8,9 @@ use nexis_amqp::AmqpQueue;
 use nexis_board::{RedisBoard, RedisOptions};
 use nexis_local::DirArchive;
 use nexis_ports::{
-    Bucket, BucketAccess, Chain, ChainError, FetchError, FetchLimits, Fetched, Head, Message,
-    Neuron, Queue, Roster, Route, SubmitOutcome, SubnetParameters, WeightRequest,
+    Bucket, BucketAccess, Chain, ChainError, CommitTicket, FetchError, FetchLimits, Fetched, Head,
+    Message, Neuron, Queue, RevealState, Roster, Route, SignedSubmission, SubmissionJournal,
+    SubmitOutcome, SubnetParameters, WeightRequest,
 };
 use nexis_protocol::profile::Profile;
 use nexis_protocol::{BlockNumber, Hotkey, IntervalId, JobId, Netuid, Uid};
@@ -206,6 +207,7 @@ async fn scheduler(queue: AmqpQueue, redis: &Redis, folder: &Path, profile: &Pro
         poll: Duration::from_millis(200),
         submit: false,
         max_open_rounds: 1,
+        retry_unit: Duration::from_secs(1),
         clock: || 0.0,
     };
     Scheduler::new(ports, options, Arc::new(|_| {}))
@@ -261,7 +263,19 @@ impl Chain for StillChain {
         Some(hotkey(0))
     }
 
-    async fn set_weights(&self, _: &WeightRequest) -> Result<SubmitOutcome, ChainError> {
+    async fn set_weights(
+        &self,
+        _: &WeightRequest,
+        _: &mut dyn SubmissionJournal,
+    ) -> Result<SubmitOutcome, ChainError> {
+        Err(ChainError::NoWallet)
+    }
+
+    async fn resolve(&self, _: &SignedSubmission) -> Result<SubmitOutcome, ChainError> {
+        Err(ChainError::NoWallet)
+    }
+
+    async fn reveal(&self, _: &CommitTicket) -> Result<RevealState, ChainError> {
         Err(ChainError::NoWallet)
     }
 

@@ -209,7 +209,11 @@ impl World {
         neurons.extend(MINERS.map(|miner| neuron(miner, false)));
         let chain = DevChain::start(DevChainConfig {
             // Commits do not outlive the upgrade that changed how epochs are counted (423).
-            spec: if commit_reveal { Spec::S439 } else { Spec::S419 },
+            spec: if commit_reveal {
+                Spec::S439
+            } else {
+                Spec::S419
+            },
             // Blocks are made by hand, at the time of the wall.
             block_time: Duration::from_secs(3_600),
             start_block: START,

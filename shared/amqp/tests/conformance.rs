@@ -51,10 +51,95 @@ async fn the_queue_over_rabbitmq_keeps_the_laws() {
         }
     })
     .await;
+    two_subnets_on_one_broker_do_not_see_each_other(&rabbit).await;
+    acknowledging_many_at_once_in_any_order_keeps_what_is_still_in_hand(&rabbit).await;
     a_missing_topology_is_named_and_publishing_into_it_is_unroutable(&rabbit).await;
     applying_twice_is_fine_and_other_arguments_are_refused(&rabbit).await;
     wrong_credentials_are_refused(&rabbit).await;
     a_broker_killed_and_back_loses_nothing_and_consumers_go_on(&mut rabbit).await;
+}
+
+async fn two_subnets_on_one_broker_do_not_see_each_other(rabbit: &RabbitMq) {
+    let (ours, theirs) = (connect(rabbit, 70).await, connect(rabbit, 71).await);
+    ours.publish(Route::Clip, vec![message("ours"), message("dead")])
+        .await
+        .unwrap();
+    assert_eq!(theirs.depth(Route::Clip).await.unwrap(), 0);
+    theirs
+        .publish(Route::Clip, vec![message("theirs")])
+        .await
+        .unwrap();
+    let mut deliveries = ours.consume(Route::Clip, 10).await.unwrap();
+    for (id, settlement) in [
+        ("ours", Settlement::Ack),
+        (
+            "dead",
+            Settlement::Dead {
+                reason: "foreign".to_owned(),
+            },
+        ),
+    ] {
+        let delivery = deliveries.next().await.unwrap();
+        assert_eq!(delivery.message.id, id);
+        delivery.settle(settlement).await.unwrap();
+    }
+    assert_eq!(ours.dead_depth(Route::Clip).await.unwrap(), 1);
+    assert_eq!(theirs.dead_depth(Route::Clip).await.unwrap(), 0);
+    assert_eq!(theirs.purge(Route::Clip).await.unwrap(), 0);
+    assert_eq!(theirs.depth(Route::Clip).await.unwrap(), 1);
+    assert_eq!(ours.dead_depth(Route::Clip).await.unwrap(), 1);
+}
+
+async fn acknowledging_many_at_once_in_any_order_keeps_what_is_still_in_hand(rabbit: &RabbitMq) {
+    const MANY: usize = 300;
+    let queue = connect(rabbit, 5).await;
+    let messages = (0..MANY).map(|n| message(&n.to_string())).collect();
+    queue.publish(Route::Clip, messages).await.unwrap();
+    let mut deliveries = queue.consume(Route::Clip, 300).await.unwrap();
+    let mut held = Vec::new();
+    let mut settling = Vec::new();
+    for n in 0..MANY {
+        let delivery = deliveries.next().await.unwrap();
+        if n % 37 == 5 {
+            held.push(delivery);
+        } else {
+            settling.push(delivery);
+        }
+    }
+    // Every other one from the end, so that there is always something open below.
+    let mut order = Vec::new();
+    while let Some(last) = settling.pop() {
+        order.push(last);
+        if !settling.is_empty() {
+            order.push(settling.remove(0));
+        }
+    }
+    let acks = order.into_iter().map(|one| one.settle(Settlement::Ack));
+    for settled in futures::future::join_all(acks).await {
+        settled.unwrap();
+    }
+    // The broker works settlements off some at a time; those it has not got to are lost with the channel.
+    let counts = ["list_queues", "name", "messages_unacknowledged"];
+    eventually(SOON, || async {
+        let lines = rabbit.ctl(&counts);
+        lines
+            .lines()
+            .any(|line| line == format!("nexis.5.clip\t{}", held.len()))
+    })
+    .await;
+    let mut ids: Vec<String> = held.iter().map(|one| one.message.id.clone()).collect();
+    drop((held, deliveries));
+    eventually(SOON, || async {
+        queue.depth(Route::Clip).await.unwrap() == ids.len() as u64
+    })
+    .await;
+    let mut again = queue.consume(Route::Clip, 300).await.unwrap();
+    while !ids.is_empty() {
+        let delivery = again.next().await.unwrap();
+        let at = ids.iter().position(|id| *id == delivery.message.id);
+        ids.remove(at.expect("only what was in hand comes again"));
+        delivery.settle(Settlement::Ack).await.unwrap();
+    }
 }
 
 async fn a_missing_topology_is_named_and_publishing_into_it_is_unroutable(rabbit: &RabbitMq) {

@@ -9,7 +9,7 @@ use lapin::options::{
     ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, PublisherConfirm};
 use std::time::Instant;
 
 const QUEUE: &str = "bare";
@@ -53,7 +53,7 @@ async fn publish(channel: &Channel, bodies: &[Vec<u8>]) {
         mandatory: true,
         ..BasicPublishOptions::default()
     };
-    let mut open = FuturesUnordered::new();
+    let mut open: FuturesUnordered<PublisherConfirm> = FuturesUnordered::new();
     for body in bodies {
         if open.len() >= WINDOW {
             open.next().await.expect("some").expect("confirmed");

@@ -183,9 +183,10 @@ pub async fn work(arguments: &[String]) {
     };
     let (soft, hard) = (CancellationToken::new(), CancellationToken::new());
     let worker = Worker::new(ports, options);
+    let mut leash = tokio::io::stdin();
     tokio::select! {
         ended = worker.run(soft, hard) => panic!("the worker ended: {ended:?}"),
-        _ = tokio::io::stdin().read_u8() => {}
+        _ = leash.read_u8() => {}
     }
 }
 

@@ -1,5 +1,5 @@
 # Two commands; each does its own set-up on a fresh Debian 12 with a Rust toolchain.
-.PHONY: demo test ci docs-bless fleet bench-fleet
+.PHONY: demo test ci docs-bless fleet bench-fleet mutants
 
 demo:        ## a whole subnet on this machine, judged by a real validator
 	@scripts/setup.sh build
@@ -25,3 +25,8 @@ bench-fleet: ## queue and board beside Celery and a bare loop; NEXIS_BENCH_JOBS,
 	@scripts/setup.sh test
 	@test -x target/venv-celery/bin/celery || { python3 -m venv target/venv-celery && target/venv-celery/bin/pip install -q 'celery[redis]'; }
 	@cargo bench -q -p nexis-worker --no-default-features --bench fleet
+
+COUNT ?= 100000
+SEED ?= 1
+mutants:     ## damaged clips against the sandbox: COUNT of them, chosen by SEED
+	@NEXIS_MUTANTS=$(COUNT) NEXIS_MUTANTS_SEED=$(SEED) cargo test -q --release -p nexis-media --test mutants -- --nocapture

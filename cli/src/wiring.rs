@@ -59,6 +59,7 @@ pub fn validator(given: &Settings, prober: Prober) -> Result<Validator> {
     let worker_options = WorkerOptions {
         permits: given.validator.permits,
         job_deadline: given.limits.job_deadline,
+        held_bytes: given.limits.scratch_bytes,
     };
     Ok(Validator {
         scheduler: (scheduler, options),

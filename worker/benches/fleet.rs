@@ -25,6 +25,10 @@ fn number(name: &str, or: usize) -> usize {
 }
 
 fn main() {
+    // The children that read clips are this same program.
+    if nexis_worker::child_main().is_some() {
+        return;
+    }
     let arguments: Vec<String> = std::env::args().collect();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

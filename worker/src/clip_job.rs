@@ -4,6 +4,7 @@ use crate::intake::JobError;
 use crate::measure::{Measured, Prober, Want};
 use crate::miner_job::{Read, access, fetch};
 use crate::model_checks;
+use crate::room::Room;
 use bytes::Bytes;
 use nexis_ports::{Bucket, BucketAccess, FetchLimits, Object};
 use nexis_protocol::clip::{self, AssetFact, ClipFacts};
@@ -21,7 +22,12 @@ pub struct Tools<'a> {
     pub prober: &'a Arc<Prober>,
     /// The vision model, when one is configured.
     pub vision: Option<&'a VisionClient>,
+    /// Bytes that all jobs together may hold.
+    pub room: &'a Room,
 }
+
+/// Copies of a clip while it is measured: ours, the one that is handed over, the reader's own.
+const COPIES: u64 = 3;
 
 /// When frames are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +42,19 @@ pub enum Frames {
 pub async fn run(job: &ClipJob, tools: &Tools<'_>, frames: Frames) -> Result<ClipReport, JobError> {
     let access = access(Some(&job.commitment), &job.hotkey)
         .expect("a clip job is drawn only for miners whose credentials were usable");
+    // Clip and picture may both be as large as allowed, and what they are is known only when they are here.
+    let largest = job.rules.max_asset_bytes;
+    let mut held = tools.room.reserve(largest.saturating_mul(COPIES + 1)).await;
     let (clip, frame) = tokio::join!(
         read_asset(job, tools.bucket, &access, &job.clip_uri),
         read_asset(job, tools.bucket, &access, &job.first_frame_uri)
     );
     let (clip, frame) = (clip?, frame?);
+    held.keep(
+        clip.length()
+            .saturating_mul(COPIES)
+            .saturating_add(frame.length()),
+    );
     let needs_frames = frames == Frames::Listed || job.check_caption || job.check_category;
     let clip_good = clip
         .object()
@@ -136,6 +150,10 @@ impl Asset {
             Self::Found(object) => Some(object),
             Self::InvalidUri | Self::Missing => None,
         }
+    }
+
+    fn length(&self) -> u64 {
+        self.object().map_or(0, |object| object.bytes.len() as u64)
     }
 
     fn fact(&self, hash_matches: bool) -> AssetFact {

@@ -3,6 +3,7 @@
 
 use crate::measure::Prober;
 use crate::meter::{Ending, InHand, Meter, Reason};
+use crate::room::Room;
 use crate::{clip_job, miner_job};
 use nexis_ports::{
     Board, Bucket, Delivery, FaultClass, Posted, Queue, QueueError, Route, Settlement,
@@ -41,6 +42,8 @@ pub struct WorkerOptions {
     pub permits: u16,
     /// Longest a job may take before it is handed back. Must be below the broker's consumer timeout.
     pub job_deadline: Duration,
+    /// Bytes of clips, pictures and data sets held at one time, all jobs together.
+    pub held_bytes: u64,
 }
 
 impl Default for WorkerOptions {
@@ -49,6 +52,7 @@ impl Default for WorkerOptions {
         Self {
             permits: 4,
             job_deadline: Duration::from_secs(600),
+            held_bytes: 4 << 30,
         }
     }
 }
@@ -62,6 +66,7 @@ pub struct Worker {
     ports: WorkerPorts,
     options: WorkerOptions,
     meter: Meter,
+    room: Room,
 }
 
 /// How a job ended; the queue is told exactly that.
@@ -95,6 +100,7 @@ impl Worker {
             ports,
             options,
             meter: Meter::new(&Metrics::new()),
+            room: Room::new(options.held_bytes),
         }
     }
 
@@ -178,6 +184,7 @@ impl Worker {
             };
             let job = JobRun {
                 ports: self.ports.clone(),
+                room: self.room.clone(),
                 deadline: self.options.job_deadline,
                 route,
                 in_hand: InHand::new(self.meter.clone(), route.into()),
@@ -227,6 +234,7 @@ fn span_of(delivery: &Delivery) -> tracing::Span {
 
 struct JobRun {
     ports: WorkerPorts,
+    room: Room,
     deadline: Duration,
     route: Route,
     in_hand: InHand,
@@ -283,7 +291,7 @@ impl JobRun {
         if let Some(early) = self.unwanted(&id).await {
             return early;
         }
-        match miner_job::run(&job, self.ports.bucket.as_ref()).await {
+        match miner_job::run(&job, self.ports.bucket.as_ref(), &self.room).await {
             Ok(report) => self.post(&id, report.encode()).await,
             Err(fault) => fault.into(),
         }
@@ -298,6 +306,7 @@ impl JobRun {
             bucket: self.ports.bucket.as_ref(),
             prober: &self.ports.prober,
             vision: self.ports.vision.as_deref(),
+            room: &self.room,
         };
         match clip_job::run(&job, &tools, clip_job::Frames::WhenACheckNeedsThem).await {
             Ok(report) => self.post(&id, report.encode()).await,

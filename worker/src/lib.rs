@@ -10,6 +10,7 @@ pub mod measure;
 mod meter;
 pub mod miner_job;
 mod model_checks;
+pub mod room;
 
 pub use nexis_media::child_main;
 

@@ -1,6 +1,6 @@
-//! Measuring clips: in locked-up child processes, or in this one.
+//! Measuring clips: in locked-up child processes, never in this one.
 
-use nexis_media::{Budget, Frame, Look, PipelineError, Pool, PoolError, PoolOptions, Undecodable};
+use nexis_media::{Budget, Frame, Look, Pool, PoolError, PoolOptions};
 
 /// What is wanted of a clip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,28 +20,24 @@ pub struct Measured {
     pub fault: Option<String>,
 }
 
-/// Measures clips. Undecodable input is an ordinary answer.
+/// Measures clips in a pool of child processes; a clip can hurt only the one that reads it. Undecodable input is an
+/// ordinary answer.
 #[derive(Debug)]
-pub enum Prober {
-    /// In this process: a crash of a decoder is a crash of ours. For trusted clips and tests.
-    InProcess,
-    /// In a pool of child processes; a clip can hurt only the one that reads it.
-    Sandboxed(Pool),
-}
+pub struct Prober(Pool);
 
 /// Pictures per clip (PROTOCOL §10).
 const FRAMES: u8 = 6;
 
 impl Prober {
-    /// Starts GStreamer in this process.
-    pub fn in_process() -> Result<Self, PipelineError> {
-        nexis_media::init()?;
-        Ok(Self::InProcess)
-    }
-
     /// Starts `permits` children of this program, whose `main` calls [`nexis_media::child_main`] first.
     pub fn sandboxed(permits: usize) -> Result<Self, PoolError> {
-        let pool = Pool::start(PoolOptions::new(permits))?;
+        Self::with(PoolOptions::new(permits))
+    }
+
+    /// Starts children as `options` say.
+    pub fn with(options: PoolOptions) -> Result<Self, PoolError> {
+        let permits = options.permits;
+        let pool = Pool::start(options)?;
         let isolation = pool.isolation();
         if isolation.is_whole() {
             tracing::info!(?isolation, permits, "clips are read in locked-up processes");
@@ -52,7 +48,7 @@ impl Prober {
                 "this kernel does not grant every layer of isolation for the processes that read clips"
             );
         }
-        Ok(Self::Sandboxed(pool))
+        Ok(Self(pool))
     }
 
     /// Measures one clip. Blocks: call it off the async threads.
@@ -60,23 +56,9 @@ impl Prober {
     /// `Err` means that we had nothing to measure it with, never that the clip is bad.
     pub fn measure(&self, clip: &[u8], want: Want) -> Result<Measured, PoolError> {
         let pictures = if want.frames { FRAMES } else { 0 };
-        let look = match self {
-            Self::InProcess => look_here(clip, pictures),
-            Self::Sandboxed(pool) => pool.look(clip, pictures, Budget::default())?,
-        };
+        let look = self.0.look(clip, pictures, Budget::default())?;
         Ok(Measured::from(look))
     }
-}
-
-fn look_here(clip: &[u8], pictures: u8) -> Look {
-    let size = nexis_media::probe(clip).map_err(|fault| Undecodable::Refused(fault.to_string()));
-    let pictures = if pictures == 0 {
-        Ok(Vec::new())
-    } else {
-        nexis_media::frames(clip, usize::from(pictures), Budget::default())
-            .map_err(|fault| Undecodable::Refused(fault.to_string()))
-    };
-    Look { size, pictures }
 }
 
 impl From<Look> for Measured {

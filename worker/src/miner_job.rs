@@ -2,6 +2,7 @@
 //! everything else that is wrong with the bytes is a value in the report.
 
 use crate::intake::JobError;
+use crate::room::Room;
 use nexis_dataset::Limits;
 use nexis_ports::{Bucket, BucketAccess, FetchError, FetchLimits, Fetched, Object};
 use nexis_protocol::claim::{Claims, RowFacts};
@@ -20,7 +21,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
 /// Does one miner job.
-pub async fn run(job: &MinerJob, bucket: &dyn Bucket) -> Result<MinerReport, JobError> {
+pub async fn run(
+    job: &MinerJob,
+    bucket: &dyn Bucket,
+    room: &Room,
+) -> Result<MinerReport, JobError> {
     let report = |outcome, manifest: Option<&Object>, dataset: Option<&Object>| MinerReport {
         interval: job.interval,
         hotkey: job.hotkey.clone(),
@@ -36,6 +41,11 @@ pub async fn run(job: &MinerJob, bucket: &dyn Bucket) -> Result<MinerReport, Job
             None,
         ));
     };
+    let most = job
+        .rules
+        .max_dataset_bytes
+        .saturating_add(MAX_MANIFEST_BYTES);
+    let mut held = room.reserve(most).await;
     let read = |name: &'static str, max_bytes| {
         let access = &access;
         async move {
@@ -48,7 +58,9 @@ pub async fn run(job: &MinerJob, bucket: &dyn Bucket) -> Result<MinerReport, Job
         read("manifest.json", MAX_MANIFEST_BYTES),
         read("dataset.parquet", job.rules.max_dataset_bytes)
     );
-    let (manifest, dataset) = match (manifest?, dataset?) {
+    let (manifest, dataset) = (manifest?, dataset?);
+    held.keep(manifest.length() + dataset.length());
+    let (manifest, dataset) = match (manifest, dataset) {
         (Read::Found(manifest), Read::Found(dataset)) => (manifest, dataset),
         (Read::Found(manifest), Read::TooLarge) => {
             let detail = format!(
@@ -247,6 +259,15 @@ pub(crate) enum Read {
     Missing(String),
     /// Beyond the limit.
     TooLarge,
+}
+
+impl Read {
+    fn length(&self) -> u64 {
+        match self {
+            Self::Found(object) => object.bytes.len() as u64,
+            Self::Missing(_) | Self::TooLarge => 0,
+        }
+    }
 }
 
 pub(crate) async fn fetch(

@@ -29,8 +29,14 @@ pub async fn run(given: Settings) -> Exit {
         let options = WorkerOptions {
             permits: given.validator.permits,
             job_deadline: given.limits.job_deadline,
+            held_bytes: given.limits.scratch_bytes,
         };
-        tracing::info!(permits = options.permits, "worker started");
+        tracing::info!(
+            permits = options.permits,
+            decoders = given.validator.decoders,
+            held_bytes = options.held_bytes,
+            "worker started"
+        );
         let worker = Worker::new(ports, options).metered(&vitals.metrics);
         let worked = worker.run(soft, hard).await;
         fleet::goodbye(&broker).await;
@@ -48,7 +54,7 @@ async fn ports(
     // What needs no network first: a wrong setting must not hide behind a broker that is away.
     let bucket: Arc<dyn Bucket> = Arc::new(nexis_wiring::bucket_store(given)?);
     let vision = nexis_wiring::vision(given)?;
-    let prober = Prober::sandboxed(usize::from(given.validator.permits))
+    let prober = Prober::sandboxed(usize::from(given.validator.decoders))
         .map_err(|fault| WrongSetting::one(format!("reading clips: {fault}")))?;
     let broker = fleet::queue(given, stop, vitals).await?;
     let board = fleet::board(given, stop, vitals).await?;

@@ -15,6 +15,7 @@ use nexis_wire::{
     Sampling, VisionChecks,
 };
 use nexis_worker::measure::Prober;
+use nexis_worker::room::Room;
 use nexis_worker::{clip_job, miner_job};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -86,15 +87,18 @@ pub async fn judge(file: &Path, profile: Profile, prober: &Arc<Prober>) -> Resul
     let bucket = case_bucket(&case, root)?;
     let index = case_index(&case)?;
     let plan = case_plan(&case, profile, &index);
+    // One job at a time, of files that are here.
+    let room = Room::new(u64::MAX);
     let mut reports: Vec<MinerReport> = Vec::new();
     for job in reduce::miner_jobs(&plan) {
-        reports.push(miner_job::run(&job, &bucket).await?);
+        reports.push(miner_job::run(&job, &bucket, &room).await?);
     }
     let clips = reduce::arbitrate_round(&plan, &index, &reports);
     let tools = clip_job::Tools {
         bucket: &bucket,
         prober,
         vision: None,
+        room: &room,
     };
     let mut verdicts: Vec<ClipReport> = Vec::new();
     for job in reduce::draw_jobs(&plan, &clips, &reports)? {

@@ -16,6 +16,7 @@ use nexis_runtime::{Exit, Settings};
 use nexis_scheduler::reduce;
 use nexis_wire::{ClipReport, MinerOutcome, PlannedMiner, ReportOutcome, RoundPlan, Sampling};
 use nexis_worker::measure::Prober;
+use nexis_worker::room::Room;
 use nexis_worker::{clip_job, miner_job};
 use std::path::Path;
 use std::sync::Arc;
@@ -177,7 +178,8 @@ impl Source<'_> {
             .into_iter()
             .next()
             .context("a plan of one miner")?;
-        let reports = vec![miner_job::run(&job, &bucket).await?];
+        let room = Room::new(settings.limits.scratch_bytes);
+        let reports = vec![miner_job::run(&job, &bucket, &room).await?];
         let index = RecordIndex::default();
         let sampled = reduce::arbitrate_round(&plan, &index, &reports);
         let mut everything = plan.clone();
@@ -187,6 +189,7 @@ impl Source<'_> {
             bucket: &bucket,
             prober,
             vision: None,
+            room: &room,
         };
         let mut verdicts: Vec<ClipReport> = Vec::new();
         for job in reduce::draw_jobs(&everything, &all, &reports)? {

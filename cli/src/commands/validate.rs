@@ -54,7 +54,7 @@ impl Goal {
 
 /// Runs until a signal, or until the goal of a bounded run is reached.
 pub async fn run(settings: &Settings, args: &ValidateArgs) -> Result<Exit> {
-    let prober = Prober::sandboxed(usize::from(settings.validator.permits))?;
+    let prober = Prober::sandboxed(usize::from(settings.validator.decoders))?;
     let validator = wiring::validator(settings, prober)?;
     let show = Show::new(if args.json { Style::Json } else { Style::Text });
     let goal = Arc::new(Goal::of(args));

@@ -1,15 +1,18 @@
-//! What does one clip cost? Each bench says its question; `taskset -c 0 cargo bench -p nexis-media` asks it per core.
+//! What does one clip cost, in processor time and memory, beside the peer that spawns ffprobe and ffmpeg and beside
+//! the floor? One run, one table: `cargo bench -p nexis-media --bench clips`.
+//!
+//! Processor time is that of this process and of all children, so a busy machine changes it little; wall time and the
+//! scaling over cores want a machine that is idle. `-- 40` measures forty clips per line instead of twenty.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use criterion::{Criterion, Throughput};
 use gstreamer as gst;
 use gstreamer::prelude::*;
-use nexis_media::{Budget, Pool, PoolOptions, child_main, frames, probe, sha256};
+use nexis_media::{Budget, Pool, PoolOptions, child_main, sha256};
 
 /// 5 s of 1280x720 H.264 with AAC, 1 to 2 MB.
 fn clip(path: &Path) -> Vec<u8> {
@@ -30,100 +33,201 @@ fn clip(path: &Path) -> Vec<u8> {
     bytes
 }
 
-fn run(program: &str, words: &str) {
-    let status = Command::new(program)
+/// Runs a program to its end; its peak memory in KiB, as far as a look every millisecond sees it.
+fn run(program: &str, words: &str) -> u64 {
+    let mut child = Command::new(program)
         .args(words.split_whitespace())
         .stdout(Stdio::null())
-        .status();
-    assert!(status.unwrap().success(), "{program} {words}");
+        .spawn()
+        .unwrap();
+    let mut peak = 0;
+    loop {
+        peak = peak.max(high_water(child.id()));
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{program} {words}");
+            return peak;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
-fn demux(pipeline: &gst::Element) {
+/// `VmHWM` of a process, KiB; 0 when it is gone.
+fn high_water(id: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
+}
+
+/// The numbers behind the name in proc(5)'s `stat`, from the third field on.
+fn stat(id: u32) -> Vec<u64> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |found| found.1);
+    fields
+        .split_whitespace()
+        .map(|field| field.parse().unwrap_or(0))
+        .collect()
+}
+
+/// Processes that run for us now.
+fn children() -> Vec<u32> {
+    let here = u64::from(std::process::id());
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|id| stat(*id).get(1) == Some(&here))
+        .collect()
+}
+
+/// Processor time so far of this process, of its living children and of those that have ended.
+fn cpu() -> Duration {
+    let own: u64 = stat(std::process::id()).iter().skip(11).take(4).sum();
+    let theirs = children().into_iter();
+    let theirs: u64 = theirs
+        .map(|id| stat(id).iter().skip(11).take(2).sum::<u64>())
+        .sum();
+    Duration::from_millis((own + theirs) * 10)
+}
+
+/// One line of the table.
+struct Line {
+    name: &'static str,
+    wall: f64,
+    cpu: f64,
+    peak_mib: f64,
+}
+
+/// Does `work` `rounds` times; it gives the peak memory of what it spawned, in KiB.
+fn measure(name: &'static str, rounds: u32, mut work: impl FnMut() -> u64) -> Line {
+    let mut spawned = work();
+    let (wall, before) = (Instant::now(), cpu());
+    for _ in 0..rounds {
+        spawned = spawned.max(work());
+    }
+    let (wall, cpu) = (wall.elapsed(), cpu() - before);
+    let own = high_water(std::process::id()) + children().into_iter().map(high_water).sum::<u64>();
+    let per_clip = |time: Duration| time.as_secs_f64() * 1e3 / f64::from(rounds);
+    let line = Line {
+        name,
+        wall: per_clip(wall),
+        cpu: per_clip(cpu),
+        peak_mib: if spawned > 0 { spawned } else { own } as f64 / 1024.0,
+    };
+    println!(
+        "| {:<44} | {:>8.2} | {:>8.2} | {:>8.1} | {:>6.0} |",
+        line.name,
+        line.wall,
+        line.cpu,
+        1e3 / line.cpu.max(0.01),
+        line.peak_mib
+    );
+    line
+}
+
+fn demux(line: &str) -> u64 {
+    let pipeline = gst::parse::launch(line).unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
     let bus = pipeline.bus().unwrap();
     let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
     let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(20), &kinds);
     assert_eq!(end.unwrap().type_(), gst::MessageType::Eos);
     pipeline.set_state(gst::State::Null).unwrap();
+    0
 }
 
-fn benches(criterion: &mut Criterion) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("clip.mp4");
-    let bytes = clip(&path);
-    let here = path.display().to_string();
-    let into = folder.path().join("%d.jpg").display().to_string();
-    let pool = Pool::start(PoolOptions::new(1)).unwrap();
-    nexis_media::init().unwrap();
-    let mut group = criterion.benchmark_group("one clip");
-    group.sample_size(10).warm_up_time(Duration::from_secs(1));
-    group
-        .measurement_time(Duration::from_secs(4))
-        .throughput(Throughput::Elements(1));
+/// What a worker does with a clip.
+fn look(pool: &Pool, bytes: &[u8], pictures: u8) -> u64 {
+    std::hint::black_box(sha256(bytes));
+    let look = pool.look(bytes, pictures, Budget::default()).unwrap();
+    assert_eq!(look.size.unwrap().width, 1280);
+    assert_eq!(look.pictures.unwrap().len(), usize::from(pictures));
+    0
+}
 
-    // What must be paid in any case: reading every byte once for its digest?
-    group.bench_function("floor: sha-256", |b| b.iter(|| sha256(&bytes)));
-    // What does GStreamer take to walk the container and parse the stream, decoding nothing?
-    let line = format!("filesrc location={here} ! qtdemux ! h264parse ! fakesink");
-    group.bench_function("floor: demux and parse", |b| {
-        b.iter(|| demux(&gst::parse::launch(&line).unwrap()));
+fn table(bytes: &[u8], path: &Path, rounds: u32) {
+    println!(
+        "| what, for one clip of {} bytes | wall ms | CPU ms | clips/s/core | peak MiB |",
+        bytes.len()
+    );
+    println!("| --- | --- | --- | --- | --- |");
+    let (here, folder) = (path.display(), path.parent().unwrap().display());
+    let pool = Pool::start(PoolOptions::new(1)).unwrap();
+    let ours_a = measure("(a) hash + resolution, sandboxed", rounds * 20, || {
+        look(&pool, bytes, 0)
     });
-    // What does (a) cost without walls?
-    group.bench_function("a: hash and resolution, in process", |b| {
-        b.iter(|| (sha256(&bytes), probe(&bytes).unwrap()));
+    let ours_b = measure("(b) and six frames, sandboxed", rounds, || {
+        look(&pool, bytes, 6)
     });
-    // What does a worker pay for (a), hand-over to the child and back included?
-    group.bench_function("a: hash and resolution, sandboxed", |b| {
-        b.iter(|| {
-            let look = pool.look(&bytes, 0, Budget::default()).unwrap();
-            (sha256(&bytes), look.size.unwrap())
-        });
-    });
-    // What does the peer pay for (a): a file and an ffprobe per clip?
-    let entries = "-v error -select_streams v:0 -show_entries stream=width,height -of json";
+    drop(pool);
     let peer_size = || {
-        let digest = sha256(&bytes);
-        fs::write(&path, &bytes).unwrap();
-        run("ffprobe", &format!("{entries} {here}"));
-        digest
+        std::hint::black_box(sha256(bytes));
+        fs::write(path, bytes).unwrap();
+        let entries = "-select_streams v:0 -show_entries stream=width,height -of json";
+        run("ffprobe", &format!("-v error {entries} {here}"))
     };
-    group.bench_function("a: hash and resolution, spawning peer", |b| {
-        b.iter(peer_size);
+    let peer_a = measure("(a) the peer: a file and an ffprobe", rounds, peer_size);
+    let peer_b = measure("(b) the peer: and an ffmpeg", rounds, || {
+        let frames = format!("-vf fps=6/5 -frames:v 6 {folder}/%d.jpg");
+        peer_size().max(run("ffmpeg", &format!("-v error -y -i {here} {frames}")))
     });
-    // What does (b) cost without walls?
-    group.bench_function("b: and six frames, in process", |b| {
-        b.iter(|| {
-            let found = frames(&bytes, 6, Budget::default()).unwrap();
-            assert_eq!(found.len(), 6);
-            (sha256(&bytes), probe(&bytes).unwrap(), found)
-        });
+    let decode = measure("one ffmpeg decode of the frames, 1 thread", rounds, || {
+        let frames = "-map 0:v:0 -vf fps=6/5 -frames:v 6 -f null -";
+        run("ffmpeg", &format!("-v error -threads 1 -i {here} {frames}"))
     });
-    // What does a worker pay for (b)?
-    group.bench_function("b: and six frames, sandboxed", |b| {
-        b.iter(|| {
-            let look = pool.look(&bytes, 6, Budget::default()).unwrap();
-            assert_eq!(look.pictures.unwrap().len(), 6);
-            (sha256(&bytes), look.size.unwrap())
-        });
+    // The floor comes last: GStreamer in this process would count into the peak of all others.
+    let hash = measure("floor: SHA-256", rounds * 20, || {
+        std::hint::black_box(sha256(bytes));
+        0
     });
-    // What does the peer pay for (b): ffprobe, and ffmpeg writing six pictures?
-    group.bench_function("b: and six frames, spawning peer", |b| {
-        b.iter(|| {
-            peer_size();
-            run(
-                "ffmpeg",
-                &format!("-v error -y -i {here} -vf fps=6/5 -frames:v 6 {into}"),
+    nexis_media::init().unwrap();
+    let floor = format!("filesrc location={here} ! qtdemux ! h264parse ! fakesink");
+    let walk = measure("floor: GStreamer demux + parse", rounds * 20, || {
+        demux(&floor)
+    });
+    println!();
+    println!(
+        "(a) {:.0} x the peer per core (aim 30)",
+        peer_a.cpu / ours_a.cpu
+    );
+    println!(
+        "(a) {:.2} x the floor (aim 3)",
+        ours_a.cpu / (hash.cpu + walk.cpu)
+    );
+    println!(
+        "(b) {:.2} x the peer per core (aim 2)",
+        peer_b.cpu / ours_b.cpu
+    );
+    println!("(b) {:.2} x a one-thread decode", decode.cpu / ours_b.cpu);
+}
+
+/// Clips per second with `threads` children at work.
+fn rate(bytes: &[u8], threads: u32, rounds: u32, pictures: u8) -> f64 {
+    let pool = Pool::start(PoolOptions::new(threads as usize)).unwrap();
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                for _ in 0..rounds {
+                    look(&pool, bytes, pictures);
+                }
+            });
+        }
+    });
+    f64::from(threads * rounds) / began.elapsed().as_secs_f64()
+}
+
+fn scaling(bytes: &[u8], rounds: u32) {
+    println!();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    for (name, pictures, rounds) in [("(a)", 0, rounds * 20), ("(b)", 6, rounds)] {
+        let one = rate(bytes, 1, rounds, pictures);
+        for threads in 1..=u32::try_from(cores).unwrap() {
+            let many = rate(bytes, threads, rounds, pictures);
+            let linear = many / (one * f64::from(threads)) * 100.0;
+            println!(
+                "{name} {threads} at a time: {many:.1} clips/s, {linear:.0} % of linear (aim 90)"
             );
-        });
-    });
-    // What is a one-thread decode of the same frames alone, with nothing written?
-    group.bench_function("single ffmpeg decode", |b| {
-        b.iter(|| {
-            let rest = "-map 0:v:0 -vf fps=6/5 -frames:v 6 -f null -";
-            run("ffmpeg", &format!("-v error -threads 1 -i {here} {rest}"));
-        });
-    });
-    group.finish();
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -131,8 +235,13 @@ fn main() -> ExitCode {
     if let Some(code) = child_main() {
         return u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from);
     }
-    let mut criterion = Criterion::default().configure_from_args();
-    benches(&mut criterion);
-    criterion.final_summary();
+    let rounds = std::env::args()
+        .find_map(|word| word.parse().ok())
+        .unwrap_or(20);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clip.mp4");
+    let bytes = clip(&path);
+    table(&bytes, &path, rounds);
+    scaling(&bytes, rounds);
     ExitCode::SUCCESS
 }

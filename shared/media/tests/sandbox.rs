@@ -118,6 +118,21 @@ fn junk_is_an_ordinary_answer_and_costs_no_child() {
 }
 
 #[test]
+fn nothing_is_decoded_when_no_pictures_are_wanted() {
+    let pool = Pool::start(options(1)).unwrap();
+    let clip = good_clip();
+    let no_time = Budget {
+        time: Duration::ZERO,
+        ..Budget::default()
+    };
+    let look = pool.look(&clip, 0, no_time).unwrap();
+    assert!(look.size.is_ok() && look.pictures.unwrap().is_empty());
+    // With the same budget any decoding ends before its first picture.
+    let look = pool.look(&clip, 1, no_time).unwrap();
+    assert!(look.size.is_ok() && look.pictures.is_err());
+}
+
+#[test]
 fn every_layer_holds_on_this_kernel_and_only_listed_plugins_are_loaded() {
     let pool = Pool::start(options(1)).unwrap();
     let isolation = pool.isolation();

@@ -21,6 +21,7 @@ pub mod config;
 pub mod exit;
 pub mod health;
 pub mod lifecycle;
+pub mod machine;
 pub mod metrics;
 pub mod secret;
 pub mod telemetry;

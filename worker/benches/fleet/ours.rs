@@ -174,7 +174,7 @@ pub async fn work(arguments: &[String]) {
         queue: Arc::new(queue),
         board: Arc::new(board),
         bucket: Arc::new(Nothing),
-        prober: Arc::new(Prober::InProcess),
+        prober: Arc::new(Prober::sandboxed(1).expect("a clip decoder starts")),
         vision: None,
     };
     let options = WorkerOptions {

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use rustix::buffer::spare_capacity;
+
 use super::CHILD_ARGUMENT;
 use super::restrict::{self, Layers};
 use super::talk::{Answer, Ask, Hello, receive_ask, write_frame};
@@ -44,6 +46,8 @@ fn serve(
 ) -> io::Result<()> {
     let mut stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let lifeline = UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?);
+    // Decoding gives way to the worker's own tasks, which must not miss a broker's or a board's heartbeat.
+    rustix::process::nice(5).ok();
     let mut isolation = restrict::before_plugins(layers);
     die_with_parent(lifeline)?;
     let plugins = pipeline::init_listed()
@@ -78,16 +82,17 @@ fn answer(stream: &mut UnixStream, ask: Ask, clip: &[u8]) -> io::Result<()> {
 /// Copies the clip out of its memfd, so that nothing outside can change it under the decoders.
 fn read_clip(file: &OwnedFd, length: u64) -> io::Result<Vec<u8>> {
     let length = usize::try_from(length).map_err(io::Error::other)?;
-    let mut clip = vec![0; length];
-    let mut at = 0;
-    while at < length {
-        match rustix::io::pread(file, &mut clip[at..], at as u64) {
+    let mut clip = Vec::with_capacity(length);
+    while clip.len() < length {
+        let at = clip.len() as u64;
+        // What the file has beyond the length that was told is not looked at.
+        match rustix::io::pread(file, spare_capacity(&mut clip), at) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => at += count,
-            Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
+    clip.truncate(length);
     Ok(clip)
 }
 

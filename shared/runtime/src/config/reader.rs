@@ -95,8 +95,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn bytes(&mut self, name: &'static str) -> u64 {
+        self.bytes_if_set(name).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn bytes_if_set(&mut self, name: &'static str) -> Option<u64> {
         self.read(name, |text| units::parse_bytes(text).filter(|&n| n > 0))
-            .unwrap_or(u64::MAX)
     }
 
     pub(super) fn path(&mut self, name: &'static str) -> PathBuf {

@@ -3,7 +3,7 @@
 use super::reader::Reader;
 use super::render::{Shown, shown};
 use super::{ConfigError, Notice, Sources, rules};
-use crate::Secret;
+use crate::{Secret, machine};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -163,6 +163,8 @@ pub struct ValidatorSettings {
     pub exclude_hotkeys: Vec<String>,
     /// Jobs of each kind at one time; also the prefetch.
     pub permits: u16,
+    /// Processes that read clips.
+    pub decoders: u16,
     /// Advisories that count as failures.
     pub reject_advisories: Vec<String>,
 }
@@ -182,7 +184,7 @@ pub struct LimitSettings {
     pub fetch_budget: Duration,
     /// Longest job.
     pub job_deadline: Duration,
-    /// Clip bytes held at one time, all jobs together.
+    /// Bytes of clips, pictures and data sets held at one time, all jobs together.
     pub scratch_bytes: u64,
 }
 
@@ -396,6 +398,10 @@ impl Settings {
                 ),
                 exclude_hotkeys: r.list("NEXIS_EXCLUDE_HOTKEYS"),
                 permits: r.small("NEXIS_VALIDATOR_PERMITS"),
+                decoders: match r.small("NEXIS_DECODERS") {
+                    0 => machine::cores(),
+                    decoders => decoders,
+                },
                 reject_advisories: r.list("NEXIS_REJECT_ADVISORIES"),
             },
             limits: LimitSettings {
@@ -405,7 +411,9 @@ impl Settings {
                 frame_bytes: r.bytes("NEXIS_MAX_FRAME_BYTES"),
                 fetch_budget: r.duration("NEXIS_FETCH_BUDGET"),
                 job_deadline: r.duration("NEXIS_JOB_DEADLINE"),
-                scratch_bytes: r.bytes("NEXIS_SCRATCH_BYTES"),
+                scratch_bytes: r
+                    .bytes_if_set("NEXIS_SCRATCH_BYTES")
+                    .unwrap_or_else(|| machine::memory_bytes() / 4),
             },
             vision: VisionSettings {
                 openai_api_key: r.secret("OPENAI_API_KEY"),

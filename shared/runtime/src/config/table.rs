@@ -134,6 +134,7 @@ pub const TABLE: &[Entry] = &[
     entry("NEXIS_SAMPLING", "validator.sampling", Kind::Choice(&["protocol", "full"]), "protocol", "Sample as the protocol says, or check every row of every miner."),
     entry("NEXIS_EXCLUDE_HOTKEYS", "validator.exclude_hotkeys", Kind::List, "", "Hotkeys that are never judged and get no weight."),
     entry("NEXIS_VALIDATOR_PERMITS", "validator.permits", Kind::Whole { min: 1, max: 1024 }, "4", "Jobs of each kind in hand at one time; also the prefetch."),
+    entry("NEXIS_DECODERS", "validator.decoders", Kind::Whole { min: 0, max: 1024 }, "0", "Processes that read clips, and so the cores that clips can take; 0: as many as this machine has cores."),
     entry("NEXIS_REJECT_ADVISORIES", "validator.reject_advisories", Kind::List, "", "Advisories that count as failures here, by code."),
 
     entry("NEXIS_MAX_DATASET_BYTES", "limits.dataset_bytes", Kind::Bytes, "256MiB", "Largest data set file."),
@@ -142,7 +143,7 @@ pub const TABLE: &[Entry] = &[
     entry("NEXIS_MAX_FRAME_BYTES", "limits.frame_bytes", Kind::Bytes, "16MiB", "Largest first-frame picture."),
     entry("NEXIS_FETCH_BUDGET", "limits.fetch_budget", Kind::Duration, "2m", "Time for one object, all attempts together."),
     entry("NEXIS_JOB_DEADLINE", "limits.job_deadline", Kind::Duration, "10m", "Longest time one job may take before it is handed back."),
-    entry("NEXIS_SCRATCH_BYTES", "limits.scratch_bytes", Kind::Bytes, "1GiB", "Clip bytes held at one time, all jobs together."),
+    entry("NEXIS_SCRATCH_BYTES", "limits.scratch_bytes", Kind::Bytes, "", "Bytes of clips, pictures and data sets held in memory at one time, all jobs together (none are on disk); not set: a quarter of this machine's memory."),
 
     entry("OPENAI_API_KEY", "vision.openai_api_key", Kind::Secret, "", "Key of OpenAI; without any key no vision check runs."),
     entry("GEMINI_API_KEY", "vision.gemini_api_key", Kind::Secret, "", "Key of Gemini; used when there is no OpenAI key."),

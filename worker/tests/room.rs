@@ -1,0 +1,152 @@
+//! Bytes of other people's that a worker holds stay within its budget, however many and large the clips are.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use nexis_media::PoolOptions;
+use nexis_ports::{Bucket, BucketAccess, FetchError, FetchLimits, Fetched, Object};
+use nexis_protocol::profile::Profile;
+use nexis_protocol::{Digest, IntervalId};
+use nexis_wire::{ClipJob, JobRules, Sampling, VisionChecks};
+use nexis_worker::clip_job::{self, Frames, Tools};
+use nexis_worker::measure::Prober;
+use nexis_worker::room::Room;
+use tokio::task::JoinSet;
+
+const CLIP: u64 = 1 << 20;
+const JOBS: u32 = 64;
+
+/// Bytes that are alive, and the most that ever were.
+#[derive(Default)]
+struct Live {
+    now: AtomicU64,
+    most: AtomicU64,
+}
+
+/// An object's bytes that tell when they are gone.
+struct Counted(Vec<u8>, Arc<Live>);
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.1.now.fetch_sub(self.0.len() as u64, Ordering::SeqCst);
+    }
+}
+
+/// Every object is as large as it may be, and takes its time to come.
+struct LargeObjects(Arc<Live>);
+
+#[async_trait]
+impl Bucket for LargeObjects {
+    async fn fetch(
+        &self,
+        _access: &BucketAccess,
+        _key: &str,
+        limits: FetchLimits,
+    ) -> Result<Fetched, FetchError> {
+        let bytes = vec![7; usize::try_from(limits.max_bytes).unwrap()];
+        let now = self.0.now.fetch_add(limits.max_bytes, Ordering::SeqCst) + limits.max_bytes;
+        self.0.most.fetch_max(now, Ordering::SeqCst);
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        Ok(Fetched::Found(Object {
+            digest: Digest::of(&bytes),
+            bytes: Bytes::from_owner(Counted(bytes, Arc::clone(&self.0))),
+            last_modified: None,
+        }))
+    }
+}
+
+fn job(row: u32) -> ClipJob {
+    ClipJob {
+        interval: IntervalId::new(850),
+        hotkey: "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+            .parse()
+            .unwrap(),
+        row,
+        commitment: "a".repeat(128),
+        clip_id: format!("clip-{row}"),
+        clip_uri: format!("clips/{row}.mp4"),
+        first_frame_uri: format!("frames/{row}.jpg"),
+        // Not what comes: the bytes are hashed and not measured.
+        clip_sha256: None,
+        first_frame_sha256: None,
+        width_px: 1280,
+        height_px: 720,
+        duration_sec: 5.0,
+        fps: 30.0,
+        num_frames: 150,
+        has_audio: true,
+        caption: String::new(),
+        check_caption: false,
+        check_category: false,
+        rules: JobRules {
+            netuid: nexis_protocol::Netuid::new(70),
+            profile: Profile::by_name("readme").unwrap(),
+            enabled_specs: Vec::new(),
+            expected_category: None,
+            vision: VisionChecks::default(),
+            reject_advisories: Vec::new(),
+            sampling: Sampling::Protocol,
+            fetch_budget_ms: 1_000,
+            max_dataset_bytes: CLIP,
+            max_asset_bytes: CLIP,
+        },
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_clips_at_once_stay_within_the_bytes_that_are_allowed() {
+    let program = Some(PathBuf::from(env!("CARGO_BIN_EXE_nexis-worker")));
+    let prober = Arc::new(
+        Prober::with(PoolOptions {
+            program,
+            ..PoolOptions::new(1)
+        })
+        .unwrap(),
+    );
+    let (live, allowed) = (Arc::new(Live::default()), 12 * CLIP);
+    let room = Room::new(allowed);
+    let bucket = Arc::new(LargeObjects(Arc::clone(&live)));
+    let mut jobs = JoinSet::new();
+    for row in 0..JOBS {
+        let (room, bucket, prober) = (room.clone(), Arc::clone(&bucket), Arc::clone(&prober));
+        jobs.spawn(async move {
+            let tools = Tools {
+                bucket: bucket.as_ref(),
+                prober: &prober,
+                vision: None,
+                room: &room,
+            };
+            clip_job::run(&job(row), &tools, Frames::WhenACheckNeedsThem).await
+        });
+    }
+    let all = tokio::time::timeout(Duration::from_secs(60), jobs.join_all()).await;
+    let all = all.expect("no job waits for ever");
+    assert_eq!(
+        all.iter().filter(|report| report.is_ok()).count(),
+        JOBS as usize
+    );
+    let most = live.most.load(Ordering::SeqCst);
+    assert!(
+        most <= allowed,
+        "{most} bytes were held, {allowed} are allowed"
+    );
+    assert!(
+        most > 2 * CLIP,
+        "several jobs were under way at once: {most}"
+    );
+    assert_eq!(live.now.load(Ordering::SeqCst), 0);
+    assert_eq!(room.free(), allowed, "all of it is free again");
+}

@@ -3,9 +3,11 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use nexis_ports::{CommitTicket, SubmitOutcome};
+use nexis_protocol::advisory::AdvisoryKind;
 use nexis_protocol::decision::{Decision, Note};
 use nexis_protocol::{Hotkey, IntervalId};
 use nexis_scheduler::Event;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Mutex;
 
@@ -270,6 +272,17 @@ pub fn decision_table(
             score,
             shorten(&failures, 72),
         ));
+    }
+    let mut noted: BTreeMap<AdvisoryKind, u32> = BTreeMap::new();
+    for kind in decisions.iter().flat_map(Decision::advisories) {
+        *noted.entry(kind).or_default() += 1;
+    }
+    if !noted.is_empty() {
+        let noted = noted
+            .iter()
+            .map(|(kind, count)| format!("{} {count}", kind.as_str()));
+        let noted = noted.collect::<Vec<_>>().join(", ");
+        text.push_str(&format!("\n  noted beside these verdicts: {noted}"));
     }
     for hotkey in absent {
         text.push_str(&format!(

@@ -426,6 +426,7 @@ fn a_package_folder_gets_its_verdict_before_the_upload() {
         MinerKind::ClipHash,
         MinerKind::WrongResolution,
         MinerKind::BadSchema,
+        MinerKind::WrongFirstFrame,
     ];
     let env = with(
         &Vec::new(),
@@ -459,6 +460,14 @@ fn a_package_folder_gets_its_verdict_before_the_upload() {
         out(&honest).contains("would be ACCEPTED"),
         "{}",
         out(&honest)
+    );
+    assert!(!out(&honest).contains("note on row"), "{}", out(&honest));
+    let odd = check(4);
+    assert_eq!(odd.status.code(), Some(0), "{}", out(&odd));
+    assert!(
+        out(&odd).contains(": first_frame_differs: "),
+        "{}",
+        out(&odd)
     );
     for (place, code) in [
         (1, "clip_sha256_mismatch:"),

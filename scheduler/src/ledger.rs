@@ -198,12 +198,13 @@ pub(crate) async fn store(archive: &dyn Archive, evidence: Evidence) -> Result<(
     } else {
         load_evidence(archive, interval).await?
     };
-    let (decisions, absent) = reduce::decide_round(
-        &evidence.plan,
-        &evidence.clips,
-        &evidence.verdicts,
-        evidence.decided_at,
-    );
+    let results = reduce::Results {
+        plan: &evidence.plan,
+        clips: &evidence.clips,
+        reports: &evidence.reports,
+        verdicts: &evidence.verdicts,
+    };
+    let (decisions, absent) = reduce::decide_round(&results, evidence.decided_at);
     let file = DecisionFile {
         interval_id: interval,
         decisions,

@@ -1,8 +1,10 @@
 //! What the scheduler counts, and the queues' depths.
 
 use nexis_ports::SubmitOutcome;
+use nexis_protocol::advisory::AdvisoryKind;
+use nexis_protocol::decision::Decision;
 use nexis_runtime::label;
-use nexis_runtime::metrics::{Counter, Counters, Gauge, Gauges, Metrics};
+use nexis_runtime::metrics::{Counter, Counters, Gauge, Gauges, Label, Metrics};
 use nexis_scheduler::Event;
 
 label! {
@@ -42,6 +44,30 @@ label! {
     }
 }
 
+/// A kind of advisory beside a verdict.
+#[derive(Clone, Copy)]
+struct Noted(AdvisoryKind);
+
+const KINDS: usize = AdvisoryKind::ALL.len();
+
+const NOTED: [Noted; KINDS] = {
+    let mut all = [Noted(AdvisoryKind::ALL[0]); KINDS];
+    let mut at = 1;
+    while at < KINDS {
+        all[at] = Noted(AdvisoryKind::ALL[at]);
+        at += 1;
+    }
+    all
+};
+
+impl Label for Noted {
+    const NAME: &'static str = "advisory";
+    const ALL: &'static [Self] = &NOTED;
+    fn as_str(self) -> &'static str {
+        self.0.as_str()
+    }
+}
+
 /// The scheduler's instruments.
 pub struct Meter {
     leader: Gauge,
@@ -52,6 +78,7 @@ pub struct Meter {
     expected: Gauges<StageOf>,
     done: Gauges<StageOf>,
     decisions: Counters<Verdict>,
+    advisories: Counters<Noted>,
     submissions: Counters<Submission>,
     epochs: Counters<Fate>,
     waits: Counter,
@@ -74,6 +101,7 @@ impl Meter {
                 "Results that are there of those waited for",
             ),
             decisions: metrics.counters("nexis_decisions", "Decisions on miners"),
+            advisories: metrics.counters("nexis_advisories", "Advisories beside decisions"),
             submissions: metrics.counters("nexis_weight_submissions", "Submissions of weights"),
             epochs: metrics.counters(
                 "nexis_weight_epochs",
@@ -118,6 +146,9 @@ impl Meter {
                 let rejected = decisions.len() - accepted;
                 self.decisions.add(Verdict::Rejected, rejected as u64);
                 self.decisions.add(Verdict::Absent, absent.len() as u64);
+                for kind in decisions.iter().flat_map(Decision::advisories) {
+                    self.advisories.inc(Noted(kind));
+                }
             }
             Event::Submitted { outcome, .. } => self.submissions.inc(match outcome {
                 SubmitOutcome::Verified { .. } => Submission::Verified,
@@ -144,4 +175,47 @@ impl Meter {
 
 fn whole(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nexis_protocol::decision::Note;
+    use nexis_protocol::{Hotkey, IntervalId};
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn every_kind_of_advisory_is_counted_from_zero_on() {
+        let metrics = Metrics::new();
+        let meter = Meter::new(&metrics);
+        let noted = ["frozen_pictures:a", "frozen_pictures:b", "audio_differs:a"];
+        let decision = Decision {
+            miner_hotkey: Hotkey::from_public_key(&[1; 32]),
+            interval_id: IntervalId::new(50),
+            accepted: true,
+            failures: Vec::new(),
+            record_count: 2,
+            sampled_rows: 2,
+            checked_at: String::new(),
+            notes: BTreeMap::from([(
+                "advisories".to_owned(),
+                Note::List(noted.map(str::to_owned).to_vec()),
+            )]),
+        };
+        meter.count(&Event::Decided {
+            interval: IntervalId::new(50),
+            decisions: vec![decision],
+            scores: Vec::new(),
+            absent: Vec::new(),
+        });
+        let page = metrics.render();
+        for (advisory, count) in [
+            ("frozen_pictures", 2),
+            ("audio_differs", 1),
+            ("near_duplicate", 0),
+        ] {
+            let line = format!("nexis_advisories_total{{advisory=\"{advisory}\"}} {count}\n");
+            assert!(page.contains(&line), "{line}{page}");
+        }
+    }
 }

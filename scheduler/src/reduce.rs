@@ -1,8 +1,10 @@
 //! From reports to decisions: every step of a round that decides something, as plain functions. `nexis replay` runs
 //! the same ones over stored evidence and must get equal bytes.
 
+use nexis_protocol::advisory::Advisory;
 use nexis_protocol::arbitration::{Submission, arbitrate};
 use nexis_protocol::decision::{self, Decision, Judged, Outcome, RowFindings};
+use nexis_protocol::likeness::{self, Shown};
 use nexis_protocol::reason::Reason;
 use nexis_protocol::record_info::RecordIndex;
 use nexis_protocol::{Hotkey, JobId, checks, sampling};
@@ -220,23 +222,113 @@ pub fn draw_jobs(
     Ok(jobs)
 }
 
+/// What a round's decisions are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Results<'a> {
+    /// How it was opened.
+    pub plan: &'a RoundPlan,
+    /// What arbitration made of the reports.
+    pub clips: &'a ClipPlan,
+    /// Reports that counted.
+    pub reports: &'a [MinerReport],
+    /// Verdicts that counted.
+    pub verdicts: &'a [ClipReport],
+}
+
+/// What is said about clips of the round that look like another miner's, by (hotkey, row).
+pub fn likenesses(results: &Results<'_>) -> BTreeMap<(Hotkey, u32), Advisory> {
+    let submitted: BTreeMap<&Hotkey, f64> = results
+        .reports
+        .iter()
+        .filter_map(|report| match &report.outcome {
+            ReportOutcome::Screened(screened) => Some((&report.hotkey, screened.submitted_at)),
+            ReportOutcome::Rejected { .. } => None,
+        })
+        .collect();
+    let miners = results.plan.miners.iter().zip(&results.clips.miners);
+    let ids: BTreeMap<(&Hotkey, u32), &str> = miners
+        .filter_map(|(miner, outcome)| match outcome {
+            MinerOutcome::Judged { sampled, .. } => Some((&miner.hotkey, sampled)),
+            MinerOutcome::Absent | MinerOutcome::Rejected { .. } => None,
+        })
+        .flat_map(|(hotkey, sampled)| {
+            let ids = sampled.iter();
+            ids.map(move |clip| ((hotkey, clip.row), clip.clip_id.as_str()))
+        })
+        .collect();
+    let shown: Vec<Shown<'_>> = results
+        .verdicts
+        .iter()
+        .filter_map(|verdict| {
+            Some(Shown {
+                hotkey: &verdict.hotkey,
+                submitted_at: *submitted.get(&verdict.hotkey)?,
+                row: verdict.row,
+                clip_id: ids.get(&(&verdict.hotkey, verdict.row))?,
+                pictures: &verdict.pictures,
+            })
+        })
+        .collect();
+    likeness::near_duplicates(&shown)
+}
+
+/// Verdicts and likenesses by (hotkey, row).
+struct Findings<'a> {
+    verdicts: BTreeMap<(&'a Hotkey, u32), &'a ClipReport>,
+    likenesses: BTreeMap<(Hotkey, u32), (Advisory, Option<Reason>)>,
+}
+
+impl<'a> Findings<'a> {
+    fn of(results: &Results<'a>) -> Self {
+        let rejects = &results.plan.rules.reject_advisories;
+        let failure = |advisory: &Advisory| {
+            let kind = advisory.kind;
+            let rejects = kind.may_reject() && rejects.contains(&kind);
+            rejects.then(|| Reason::Advisory {
+                kind,
+                clip_id: advisory.clip_id.clone(),
+            })
+        };
+        Self {
+            verdicts: results
+                .verdicts
+                .iter()
+                .map(|verdict| ((&verdict.hotkey, verdict.row), verdict))
+                .collect(),
+            likenesses: likenesses(results)
+                .into_iter()
+                .map(|(key, advisory)| {
+                    let failure = failure(&advisory);
+                    (key, (advisory, failure))
+                })
+                .collect(),
+        }
+    }
+
+    fn row(&self, hotkey: &Hotkey, row: u32) -> Option<RowFindings<'_>> {
+        let verdict = self.verdicts.get(&(hotkey, row))?;
+        let likeness = self.likenesses.get(&(hotkey.clone(), row));
+        Some(RowFindings {
+            assets: &verdict.verdict.failures,
+            caption: &verdict.caption,
+            category: &verdict.category,
+            advisories: &verdict.verdict.advisories,
+            likeness: likeness.map(|(advisory, _)| advisory),
+            likeness_failure: likeness.and_then(|(_, failure)| failure.as_ref()),
+        })
+    }
+}
+
 /// Decisions of a round, in its order, and the miners for which none can be made because no report of ours
 /// came in time, or a sampled row has no verdict and nothing else speaks against the miner: neither an accept nor a
 /// reject may be invented.
-pub fn decide_round(
-    plan: &RoundPlan,
-    clips: &ClipPlan,
-    verdicts: &[ClipReport],
-    decided_at: f64,
-) -> (Vec<Decision>, Vec<Hotkey>) {
-    let verdicts: BTreeMap<(&Hotkey, u32), &ClipReport> = verdicts
-        .iter()
-        .map(|verdict| ((&verdict.hotkey, verdict.row), verdict))
-        .collect();
+pub fn decide_round(results: &Results<'_>, decided_at: f64) -> (Vec<Decision>, Vec<Hotkey>) {
+    let findings = Findings::of(results);
+    let plan = results.plan;
     let mut decisions = Vec::new();
     let mut absent = Vec::new();
-    for (miner, outcome) in plan.miners.iter().zip(&clips.miners) {
-        match decide_miner(plan, &miner.hotkey, outcome, &verdicts, decided_at) {
+    for (miner, outcome) in plan.miners.iter().zip(&results.clips.miners) {
+        match decide_miner(plan, &miner.hotkey, outcome, &findings, decided_at) {
             Some(decision) => decisions.push(decision),
             None => absent.push(miner.hotkey.clone()),
         }
@@ -248,7 +340,7 @@ fn decide_miner(
     plan: &RoundPlan,
     hotkey: &Hotkey,
     outcome: &MinerOutcome,
-    verdicts: &BTreeMap<(&Hotkey, u32), &ClipReport>,
+    findings: &Findings<'_>,
     decided_at: f64,
 ) -> Option<Decision> {
     let outcome = match outcome {
@@ -274,15 +366,7 @@ fn decide_miner(
             hard: failures,
             rows: sampled
                 .iter()
-                .map(|clip| {
-                    let verdict = verdicts.get(&(hotkey, clip.row))?;
-                    Some(RowFindings {
-                        assets: &verdict.verdict.failures,
-                        caption: &verdict.caption,
-                        category: &verdict.category,
-                        advisories: &verdict.verdict.advisories,
-                    })
-                })
+                .map(|clip| findings.row(hotkey, clip.row))
                 .collect(),
         }),
     };
@@ -297,11 +381,12 @@ fn decide_miner(
 /// Computes a round's decisions again from its evidence.
 pub fn replay(evidence: &Evidence, index: &RecordIndex) -> (ClipPlan, Vec<Decision>, Vec<Hotkey>) {
     let clips = arbitrate_round(&evidence.plan, index, &evidence.reports);
-    let (decisions, absent) = decide_round(
-        &evidence.plan,
-        &clips,
-        &evidence.verdicts,
-        evidence.decided_at,
-    );
+    let results = Results {
+        plan: &evidence.plan,
+        clips: &clips,
+        reports: &evidence.reports,
+        verdicts: &evidence.verdicts,
+    };
+    let (decisions, absent) = decide_round(&results, evidence.decided_at);
     (clips, decisions, absent)
 }

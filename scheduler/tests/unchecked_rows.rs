@@ -1,10 +1,12 @@
 //! A sampled row without a verdict gives no accept: nothing may be decided that was not looked at.
 
 use nexis_protocol::clip::ClipVerdict;
+use nexis_protocol::decision::Decision;
+use nexis_protocol::picture::{PictureChecks, Pictures};
 use nexis_protocol::profile::Profile;
 use nexis_protocol::reason::Reason;
 use nexis_protocol::{Digest, Hotkey, IntervalId, Netuid};
-use nexis_scheduler::reduce::decide_round;
+use nexis_scheduler::reduce::{self, Results};
 use nexis_wire::{
     ClipPlan, ClipReport, JobRules, MinerOutcome, PlannedClip, PlannedMiner, RoundPlan, Sampling,
     VisionChecks,
@@ -26,6 +28,7 @@ fn plan() -> RoundPlan {
             expected_category: None,
             vision: VisionChecks::default(),
             reject_advisories: Vec::new(),
+            pictures: PictureChecks::default(),
             sampling: Sampling::Protocol,
             fetch_budget_ms: 1,
             max_dataset_bytes: 1,
@@ -71,23 +74,34 @@ fn good(row: u32) -> ClipReport {
         hotkey: miner(),
         row,
         verdict: ClipVerdict::default(),
+        measured: None,
+        pictures: Pictures::default(),
         caption: Vec::new(),
         category: Vec::new(),
         frame_names: Vec::new(),
     }
 }
 
+fn decide_round(clips: &ClipPlan, verdicts: &[ClipReport]) -> (Vec<Decision>, Vec<Hotkey>) {
+    let results = Results {
+        plan: &plan(),
+        clips,
+        reports: &[],
+        verdicts,
+    };
+    reduce::decide_round(&results, 0.0)
+}
+
 #[test]
 fn a_miner_with_a_row_nobody_looked_at_is_not_decided() {
-    let (decisions, absent) = decide_round(&plan(), &two_rows(Vec::new()), &[good(0)], 0.0);
+    let (decisions, absent) = decide_round(&two_rows(Vec::new()), &[good(0)]);
     assert!(decisions.is_empty());
     assert_eq!(absent, [miner()]);
 }
 
 #[test]
 fn with_all_rows_looked_at_it_is_accepted() {
-    let (decisions, absent) =
-        decide_round(&plan(), &two_rows(Vec::new()), &[good(0), good(1)], 0.0);
+    let (decisions, absent) = decide_round(&two_rows(Vec::new()), &[good(0), good(1)]);
     assert!(decisions[0].accepted && absent.is_empty());
 }
 
@@ -96,6 +110,6 @@ fn what_already_speaks_against_it_rejects_it_all_the_same() {
     let short = vec![Reason::ShortCaption {
         clip_id: "c0".to_owned(),
     }];
-    let (decisions, _) = decide_round(&plan(), &two_rows(short), &[good(0)], 0.0);
+    let (decisions, _) = decide_round(&two_rows(short), &[good(0)]);
     assert!(!decisions[0].accepted);
 }

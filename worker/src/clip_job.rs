@@ -8,6 +8,7 @@ use crate::room::Room;
 use bytes::Bytes;
 use nexis_ports::{Bucket, BucketAccess, FetchLimits, Object};
 use nexis_protocol::clip::{self, AssetFact, ClipFacts};
+use nexis_protocol::picture::Pictures;
 use nexis_protocol::uri;
 use nexis_vision::VisionClient;
 use nexis_wire::{ClipJob, ClipReport};
@@ -65,14 +66,25 @@ pub async fn run(job: &ClipJob, tools: &Tools<'_>, frames: Frames) -> Result<Cli
     let measured = match clip.object() {
         // A clip of the wrong bytes is rejected as it is: nothing is gained by decoding it.
         Some(object) if clip_good => {
-            Some(measure(tools.prober, object.bytes.clone(), needs_frames).await?)
+            let first_frame = frame.object().filter(|_| frame_good);
+            let first_frame = first_frame.map(|object| object.bytes.clone());
+            let want = Want {
+                frames: needs_frames,
+                sight: job.rules.pictures,
+            };
+            Some(measure(tools.prober, object.bytes.clone(), first_frame, want).await?)
         }
         _ => None,
     };
+    let (seen, pictures) = match &measured {
+        Some(measured) => (measured.clip, measured.seen.clone()),
+        None => (None, Pictures::default()),
+    };
     let facts = ClipFacts {
         clip: clip.fact(clip_good),
-        measured: measured.as_ref().and_then(seen),
+        measured: seen,
         first_frame: frame.fact(frame_good),
+        pictures,
     };
     let verdict = clip::judge(
         &expected(job),
@@ -85,6 +97,8 @@ pub async fn run(job: &ClipJob, tools: &Tools<'_>, frames: Frames) -> Result<Cli
         hotkey: job.hotkey.clone(),
         row: job.row,
         verdict,
+        measured: facts.measured,
+        pictures: facts.pictures,
         caption: Vec::new(),
         category: Vec::new(),
         frame_names: Vec::new(),
@@ -122,19 +136,6 @@ fn expected(job: &ClipJob) -> clip::ExpectedClip<'_> {
         num_frames: job.num_frames,
         has_audio: job.has_audio,
     }
-}
-
-/// What the probe saw, in the core's terms; `None` when there is no video stream.
-fn seen(measured: &Measured) -> Option<clip::Measured> {
-    let (width_px, height_px) = measured.size_px?;
-    Some(clip::Measured {
-        width_px,
-        height_px,
-        duration_sec: None,
-        fps: None,
-        num_frames: None,
-        has_audio: None,
-    })
 }
 
 /// One asset as far as it could be read.
@@ -186,9 +187,14 @@ async fn read_asset(
 }
 
 /// Measuring blocks (GStreamer, or a pipe to a child), so it runs off the async threads.
-async fn measure(prober: &Arc<Prober>, bytes: Bytes, frames: bool) -> Result<Measured, JobError> {
+async fn measure(
+    prober: &Arc<Prober>,
+    clip: Bytes,
+    first_frame: Option<Bytes>,
+    want: Want,
+) -> Result<Measured, JobError> {
     let prober = Arc::clone(prober);
-    tokio::task::spawn_blocking(move || prober.measure(&bytes, Want { frames }))
+    tokio::task::spawn_blocking(move || prober.measure(&clip, first_frame.as_deref(), want))
         .await
         .map_err(|_| JobError::Interrupted("measuring a clip panicked or was cancelled"))?
         .map_err(|fault| {

@@ -45,6 +45,8 @@ label! {
         Foreign => "foreign",
         /// From a newer program.
         Newer => "wire-version-newer",
+        /// From an older program.
+        Older => "wire-version-older",
         /// Ours, on the wrong queue.
         WrongKind => "wrong-kind",
         /// Ours, but it cannot be read.
@@ -59,6 +61,7 @@ impl From<&WireError> for Reason {
         match fault {
             WireError::Foreign => Self::Foreign,
             WireError::Newer { .. } => Self::Newer,
+            WireError::Older { .. } => Self::Older,
             WireError::WrongKind(_) => Self::WrongKind,
             WireError::Damaged(_) => Self::Damaged,
         }

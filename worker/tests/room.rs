@@ -98,6 +98,7 @@ fn job(row: u32) -> ClipJob {
             expected_category: None,
             vision: VisionChecks::default(),
             reject_advisories: Vec::new(),
+            pictures: nexis_protocol::picture::PictureChecks::default(),
             sampling: Sampling::Protocol,
             fetch_budget_ms: 1_000,
             max_dataset_bytes: CLIP,

@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 use nexis_bucket::DirBucket;
 use nexis_ports::{Bucket, BucketAccess, FetchError, FetchLimits, Fetched};
+use nexis_protocol::picture::PictureChecks;
 use nexis_protocol::profile::Profile;
 use nexis_protocol::reason::Reason;
 use nexis_protocol::record_info::RecordIndex;
@@ -104,7 +105,13 @@ pub async fn judge(file: &Path, profile: Profile, prober: &Arc<Prober>) -> Resul
     for job in reduce::draw_jobs(&plan, &clips, &reports)? {
         verdicts.push(clip_job::run(&job, &tools, clip_job::Frames::Listed).await?);
     }
-    let (decisions, _) = reduce::decide_round(&plan, &clips, &verdicts, 0.0);
+    let results = reduce::Results {
+        plan: &plan,
+        clips: &clips,
+        reports: &reports,
+        verdicts: &verdicts,
+    };
+    let (decisions, _) = reduce::decide_round(&results, 0.0);
     let mut out = Map::new();
     out.insert("case".into(), json!(case.name));
     out.insert("interval_id".into(), json!(case.interval_id));
@@ -181,6 +188,8 @@ fn case_plan(case: &Case, profile: Profile, index: &RecordIndex) -> RoundPlan {
         expected_category: case.expected_category.clone(),
         vision: VisionChecks::default(),
         reject_advisories: Vec::new(),
+        // Golden cases show that no advisory changes a verdict, so all of them are looked for.
+        pictures: PictureChecks::All,
         sampling: Sampling::Protocol,
         fetch_budget_ms: 60_000,
         max_dataset_bytes: 1 << 30,
@@ -219,6 +228,7 @@ fn decision_json(decision: &nexis_protocol::decision::Decision) -> Value {
         fields.remove("checked_at");
         if let Some(Value::Object(notes)) = fields.get_mut("notes") {
             notes.remove("advisories");
+            notes.remove("near_duplicates");
             if let Some(error) = notes.get_mut("error") {
                 *error = json!("<error>"); // Its wording is ours; only that there is one counts.
             }

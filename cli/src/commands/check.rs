@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use nexis_bucket::DirBucket;
 use nexis_ports::{Bucket, BucketAccess, FetchError, FetchLimits, Fetched};
+use nexis_protocol::clip::Advisory;
 use nexis_protocol::decision::Decision;
 use nexis_protocol::reason::Reason;
 use nexis_protocol::record_info::RecordIndex;
@@ -119,6 +120,8 @@ struct Checked {
     detail: Option<String>,
     /// Failures of rows that a validator would not have sampled this time.
     beyond: Vec<Reason>,
+    /// What is noted about any row.
+    advisories: Vec<Advisory>,
     rows: usize,
 }
 
@@ -197,10 +200,13 @@ impl Source<'_> {
                 .push(clip_job::run(&job, &tools, clip_job::Frames::WhenACheckNeedsThem).await?);
         }
         let decide = |clips| {
-            reduce::decide_round(&plan, clips, &verdicts, 0.0)
-                .0
-                .into_iter()
-                .next()
+            let results = reduce::Results {
+                plan: &plan,
+                clips,
+                reports: &reports,
+                verdicts: &verdicts,
+            };
+            reduce::decide_round(&results, 0.0).0.into_iter().next()
         };
         let decision = decide(&sampled).context("one miner has one decision")?;
         let in_full = decide(&all).context("one miner has one decision")?;
@@ -221,6 +227,10 @@ impl Source<'_> {
             decision,
             detail,
             beyond,
+            advisories: verdicts
+                .into_iter()
+                .flat_map(|verdict| verdict.verdict.advisories)
+                .collect(),
             rows,
         })
     }
@@ -271,6 +281,15 @@ impl Checked {
             for reason in &self.beyond {
                 text.push_str(&format!("  {reason}\n    {}\n", reason.explain()));
             }
+        }
+        for advisory in &self.advisories {
+            text.push_str(&format!(
+                "  note on row {:?}: {}: {} ({})\n",
+                advisory.clip_id,
+                advisory.kind.as_str(),
+                advisory.kind.explain(),
+                advisory.detail
+            ));
         }
         text.push_str(
             "not looked at here: overlaps with other miners and the global index, and the vision model's checks\n",

@@ -2,10 +2,12 @@
 
 use anyhow::{Result, bail};
 use nexis_local::DirArchive;
+use nexis_protocol::clip::{Advisory, AdvisoryKind, Measured};
 use nexis_protocol::decision::Decision;
 use nexis_protocol::{Hotkey, IntervalId};
 use nexis_scheduler::ledger;
-use nexis_wire::{Evidence, MinerOutcome, MinerReport, ReportOutcome};
+use nexis_scheduler::reduce::{self, Results};
+use nexis_wire::{ClipReport, Evidence, JobRules, MinerOutcome, MinerReport, ReportOutcome};
 use std::fmt::Write as _;
 
 /// Explains one decision.
@@ -52,31 +54,19 @@ pub async fn explain(
     if let Some(outcome) = evidence.clips.miners.get(place) {
         pruning(&mut text, outcome);
     }
+    let likenesses = reduce::likenesses(&Results {
+        plan: &evidence.plan,
+        clips: &evidence.clips,
+        reports: &evidence.reports,
+        verdicts: &evidence.verdicts,
+    });
     for verdict in evidence
         .verdicts
         .iter()
         .filter(|verdict| verdict.hotkey == *hotkey)
     {
-        let failures =
-            verdict.verdict.failures.len() + verdict.caption.len() + verdict.category.len();
-        let _infallible = writeln!(
-            text,
-            "  row {}: {}",
-            verdict.row,
-            if failures == 0 {
-                "good".to_owned()
-            } else {
-                format!("{failures} failure(s)")
-            }
-        );
-        for advisory in &verdict.verdict.advisories {
-            let _infallible = writeln!(
-                text,
-                "    note: {} ({}); by itself it changes nothing",
-                advisory.kind.explain(),
-                advisory.detail
-            );
-        }
+        let likeness = likenesses.get(&(hotkey.clone(), verdict.row));
+        row(&mut text, verdict, likeness, &evidence.plan.rules);
     }
     if !decision.failures.is_empty() {
         text.push_str("why:\n");
@@ -132,6 +122,64 @@ fn screening(text: &mut String, report: Option<&MinerReport>) {
             );
         }
     }
+}
+
+/// One sampled row: what its clip is, and what is noted about it.
+fn row(text: &mut String, verdict: &ClipReport, likeness: Option<&Advisory>, rules: &JobRules) {
+    let rejects = |kind: AdvisoryKind| kind.may_reject() && rules.reject_advisories.contains(&kind);
+    let alike = likeness.filter(|advisory| rejects(advisory.kind));
+    let failures = verdict.verdict.failures.len()
+        + verdict.caption.len()
+        + verdict.category.len()
+        + usize::from(alike.is_some());
+    let _infallible = writeln!(
+        text,
+        "  row {}: {}{}",
+        verdict.row,
+        if failures == 0 {
+            "good".to_owned()
+        } else {
+            format!("{failures} failure(s)")
+        },
+        verdict
+            .measured
+            .as_ref()
+            .map_or(String::new(), |seen| format!(", {}", stream(seen)))
+    );
+    for advisory in verdict.verdict.advisories.iter().chain(likeness) {
+        let weight = if rejects(advisory.kind) {
+            "this validator rejects on it"
+        } else {
+            "by itself it changes nothing"
+        };
+        let _infallible = writeln!(
+            text,
+            "    note: {}: {} ({}); {weight}",
+            advisory.kind.as_str(),
+            advisory.kind.explain(),
+            advisory.detail
+        );
+    }
+}
+
+/// The clip's video stream as it was measured.
+fn stream(seen: &Measured) -> String {
+    let mut text = format!("{}x{}", seen.width_px, seen.height_px);
+    if let Some(frames) = seen.num_frames {
+        let _infallible = write!(text, ", {frames} frames");
+    }
+    if let Some(fps) = seen.fps {
+        let _infallible = write!(text, ", {fps:.2}/s");
+    }
+    if let Some(duration) = seen.duration_sec {
+        let _infallible = write!(text, ", {duration:.2} s");
+    }
+    match seen.has_audio {
+        Some(true) => text.push_str(", with sound"),
+        Some(false) => text.push_str(", without sound"),
+        None => {}
+    }
+    text
 }
 
 fn pruning(text: &mut String, outcome: &MinerOutcome) {

@@ -86,6 +86,7 @@ fn rules() -> JobRules {
         expected_category: None,
         vision: VisionChecks::default(),
         reject_advisories: Vec::new(),
+        pictures: nexis_protocol::picture::PictureChecks::default(),
         sampling: Sampling::Protocol,
         fetch_budget_ms: 1000,
         max_dataset_bytes: 1 << 20,

@@ -10,6 +10,7 @@ use nexis_ports::{
 };
 use nexis_protocol::claim::{Claims, RowFacts};
 use nexis_protocol::clip::ClipVerdict;
+use nexis_protocol::picture::Pictures;
 use nexis_protocol::reason::Reason;
 use nexis_protocol::row::{RowRef, Rows};
 use nexis_protocol::{BlockNumber, Digest, Hotkey, IntervalId, JobId, LeaderEpoch, Netuid, Uid};
@@ -523,6 +524,8 @@ pub fn clip_report(job: &ClipJob) -> ClipReport {
             failures,
             advisories: Vec::new(),
         },
+        measured: None,
+        pictures: Pictures::default(),
         caption: Vec::new(),
         category: Vec::new(),
         frame_names: Vec::new(),

@@ -237,6 +237,7 @@ impl<'a> World<'a> {
                 expected_category: None,
                 vision: VisionChecks::default(),
                 reject_advisories: Vec::new(),
+                pictures: nexis_protocol::picture::PictureChecks::default(),
                 sampling: Sampling::Protocol,
                 fetch_budget_ms: 1000,
                 max_dataset_bytes: 1 << 20,

@@ -5,8 +5,13 @@ use gst::prelude::*;
 use gstreamer as gst;
 use std::path::{Path, PathBuf};
 
-/// Moving test pictures; what they show does not matter, that they differ does.
-const PATTERNS: [&str; 4] = ["ball", "pinwheel", "smpte", "spokes"];
+/// Moving test pictures; what they show does not matter, that they differ does, and that none is black or a still.
+const PATTERNS: [&str; 4] = [
+    "pinwheel horizontal-speed=2",
+    "spokes horizontal-speed=2",
+    "colors horizontal-speed=3",
+    "smpte horizontal-speed=4",
+];
 const FRAMES: i32 = 150;
 /// Far more than encoding takes; a pipeline that hangs must not hang localnet.
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(120);
@@ -79,6 +84,9 @@ impl Clip {
     }
 }
 
+/// What the clips of miners show that are wrong only to the eye; no other miner's clips show it.
+const ODD_PATTERNS: [&str; 3] = ["bar horizontal-speed=5", "gradient", "black"];
+
 /// The clips that miners draw from.
 #[derive(Debug, Clone)]
 pub struct Clips {
@@ -86,6 +94,12 @@ pub struct Clips {
     pub good: Vec<Clip>,
     /// 640 × 360.
     pub small: Clip,
+    /// Nothing of the good ones.
+    pub odd: Clip,
+    /// A still.
+    pub frozen: Clip,
+    /// Nothing but black.
+    pub black: Clip,
 }
 
 impl Clips {
@@ -100,9 +114,14 @@ impl Clips {
             .iter()
             .map(|pattern| kept(folder, pattern, 1280, 720))
             .collect::<Result<_, _>>()?;
+        let [odd, frozen, black] = ODD_PATTERNS;
+        let full_size = |pattern| kept(folder, pattern, 1280, 720);
         Ok(Self {
             good,
-            small: kept(folder, PATTERNS[0], 640, 360)?,
+            small: kept(folder, PATTERNS[3], 640, 360)?,
+            odd: full_size(odd)?,
+            frozen: full_size(frozen)?,
+            black: full_size(black)?,
         })
     }
 }
@@ -112,11 +131,19 @@ fn kept(folder: &Path, pattern: &str, width: u32, height: u32) -> Result<Clip, C
         folder: folder.to_owned(),
         source,
     };
-    let name = format!("{pattern}-{width}x{height}");
+    let shown = pattern.replace([' ', '='], "-");
+    let name = format!("{shown}-{width}x{height}");
     let mp4 = folder.join(format!("{name}.mp4"));
     let jpeg = folder.join(format!("{name}.jpg"));
     let picture = format!("videotestsrc pattern={pattern}");
-    let size = format!("video/x-raw,width={width},height={height},framerate=30/1");
+    // A part off the centre: symmetric pictures lack half of what a perceptual hash looks at.
+    let size = format!(
+        "video/x-raw,width={},height={},framerate=30/1 ! videocrop left={} top={}",
+        width * 9 / 8,
+        height * 9 / 8,
+        width / 8,
+        height / 8
+    );
     if !mp4.exists() {
         encode(
             &format!(

@@ -59,6 +59,17 @@ pub enum MinerKind {
     IndexDuplicate,
     /// Noise instead of a clip, in a row that says 1280 × 720: accepted, with an advisory.
     JunkClip,
+    /// Rows that say 100 frames of clips with 150: accepted, with an advisory.
+    WrongFrameCount,
+    /// First frames of other clips: accepted, with an advisory.
+    WrongFirstFrame,
+    /// Black clips: accepted; an advisory when all pictures are looked at.
+    BlackClip,
+    /// Stills: accepted; an advisory when all pictures are looked at.
+    FrozenClip,
+    /// The first honest miner's clips in files of its own, said to be of another source: accepted; an advisory when all
+    /// pictures are looked at.
+    Rewrapped,
     /// A source URL that makes other validators raise.
     RaisingUrl,
     /// A sampled clip id that cannot be a file name.
@@ -82,7 +93,7 @@ pub enum Expectation {
 
 impl MinerKind {
     /// All kinds that need no vision model, honest first.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 35] = [
         Self::Honest,
         Self::NoCredentials,
         Self::BrokenCredentials,
@@ -111,6 +122,11 @@ impl MinerKind {
         Self::Copycat,
         Self::IndexDuplicate,
         Self::JunkClip,
+        Self::WrongFrameCount,
+        Self::WrongFirstFrame,
+        Self::BlackClip,
+        Self::FrozenClip,
+        Self::Rewrapped,
         Self::RaisingUrl,
         Self::RaisingClipId,
     ];
@@ -132,7 +148,15 @@ impl MinerKind {
     /// The prefix of its first failure code; empty when it is accepted.
     pub const fn expected(self) -> &'static str {
         match self {
-            Self::Honest | Self::Copycat | Self::IndexDuplicate | Self::JunkClip => "",
+            Self::Honest
+            | Self::Copycat
+            | Self::IndexDuplicate
+            | Self::JunkClip
+            | Self::WrongFrameCount
+            | Self::WrongFirstFrame
+            | Self::BlackClip
+            | Self::FrozenClip
+            | Self::Rewrapped => "",
             Self::NoCredentials | Self::BrokenCredentials => "missing_committed_read_credentials",
             Self::NoFiles | Self::NoDataset => "missing_submission_files",
             Self::BrokenManifest => "manifest_schema_invalid",
@@ -159,6 +183,24 @@ impl MinerKind {
             Self::CaptionInjection => "caption_semantic_injection_keyword:",
             Self::CaptionMismatch => "caption_semantic_mismatch:",
         }
+    }
+
+    /// The advisory that stands beside its verdict; empty when there is none.
+    pub const fn advisory(self) -> &'static str {
+        match self {
+            Self::JunkClip => "undecodable_clip",
+            Self::WrongFrameCount => "frame_count_differs",
+            Self::WrongFirstFrame => "first_frame_differs",
+            Self::BlackClip => "black_pictures",
+            Self::FrozenClip => "frozen_pictures",
+            Self::Rewrapped => "near_duplicate",
+            _ => "",
+        }
+    }
+
+    /// Whether it copies another miner, and so publishes after it.
+    pub const fn copies(self) -> bool {
+        matches!(self, Self::Copycat | Self::Rewrapped)
     }
 
     /// Whether its hotkey commits credentials on the chain.

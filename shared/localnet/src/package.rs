@@ -64,6 +64,7 @@ struct RowDraft {
     start_sec: f64,
     width: u32,
     height: u32,
+    frames: u32,
     caption: String,
     url: String,
 }
@@ -115,6 +116,14 @@ pub fn package(
     let mut rows = Vec::new();
     for number in 0..author.rows {
         let (row, clip) = honest_row(seed, author, miner.kind, interval, number, clips);
+        let (row, clip) = match (miner.kind, victim) {
+            (MinerKind::Rewrapped, Some(victim)) => {
+                let kind = MinerKind::Honest;
+                let (_, stolen) = honest_row(seed, victim, kind, interval, number, clips);
+                in_own_file(seed, miner, row, &stolen)
+            }
+            _ => (row, clip),
+        };
         uploads.push((row.clip_uri.clone(), clip.mp4, "video/mp4"));
         uploads.push((row.frame_uri.clone(), clip.frame, "image/jpeg"));
         rows.push(row);
@@ -170,7 +179,17 @@ fn honest_row(
     } else {
         &clips.good[usize::from(mark[0]) % clips.good.len()]
     };
-    let clip = picture.marked(&mark);
+    let mut clip = match kind {
+        MinerKind::WrongFrameCount | MinerKind::WrongFirstFrame | MinerKind::JunkClip => &clips.odd,
+        MinerKind::BlackClip => &clips.black,
+        MinerKind::FrozenClip => &clips.frozen,
+        _ => picture,
+    }
+    .marked(&mark);
+    if kind == MinerKind::WrongFirstFrame {
+        let other = &clips.good[clips.good.len() / 2];
+        clip.frame = other.marked(&mark).frame;
+    }
     let place = PLACES[usize::from(mark[1]) % PLACES.len()];
     let light = LIGHTS[usize::from(mark[2]) % LIGHTS.len()];
     let row = RowDraft {
@@ -185,9 +204,26 @@ fn honest_row(
         ),
         width: clip.width,
         height: clip.height,
+        frames: if kind == MinerKind::WrongFrameCount {
+            100
+        } else {
+            150
+        },
         clip_id,
         video,
         start_sec,
+    };
+    (row, clip)
+}
+
+/// The row with another clip, in a file that nobody else has.
+fn in_own_file(seed: u64, miner: &Miner, row: RowDraft, clip: &Clip) -> (RowDraft, Clip) {
+    let label = format!("wrap:{}:{}", miner.key.hotkey(), row.clip_id);
+    let clip = clip.marked(&derive(seed, &label));
+    let row = RowDraft {
+        clip_sha256: Digest::of(&clip.mp4).to_string(),
+        frame_sha256: Digest::of(&clip.frame).to_string(),
+        ..row
     };
     (row, clip)
 }
@@ -264,7 +300,7 @@ fn columns(kind: MinerKind, rows: &[RowDraft]) -> Vec<(&'static str, Column)> {
         ("width", number(|row| row.width)),
         ("height", number(|row| row.height)),
         ("fps", Column::Double(vec![30.0; rows.len()])),
-        ("num_frames", number(|_| 150)),
+        ("num_frames", number(|row| row.frames)),
         ("has_audio", Column::Flag(vec![true; rows.len()])),
     ];
     if kind == MinerKind::BadSchema {

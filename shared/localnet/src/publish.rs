@@ -65,7 +65,7 @@ impl Publisher {
 
     /// Publishes the packages of one interval: copies last, so that they are younger than what they copy.
     pub async fn publish(&self, interval: IntervalId) -> Result<(), PublishError> {
-        let copies = |miner: &&Miner| miner.kind == MinerKind::Copycat;
+        let copies = |miner: &&Miner| miner.kind.copies();
         let originals: Vec<&Miner> = self.miners.iter().filter(|miner| !copies(miner)).collect();
         self.upload(interval, &originals).await?;
         let copycats: Vec<&Miner> = self.miners.iter().filter(copies).collect();

@@ -91,6 +91,9 @@ fn clips() -> Clips {
     Clips {
         good: vec![clip(1280, 720)],
         small: clip(640, 360),
+        odd: clip(1280, 720),
+        frozen: clip(1280, 720),
+        black: clip(1280, 720),
     }
 }
 
@@ -153,11 +156,24 @@ fn the_same_seed_publishes_the_same_bytes_and_another_interval_others() {
 }
 
 #[test]
-fn every_kind_but_the_three_harmless_ones_is_to_be_rejected() {
+fn every_kind_but_the_harmless_ones_is_to_be_rejected() {
     let accepted: Vec<_> = MinerKind::ALL
         .into_iter()
         .filter(|kind| !matches!(kind.expectation(), Expectation::Rejected(_)))
         .collect();
     use MinerKind::*;
-    assert_eq!(accepted, [Honest, Copycat, IndexDuplicate, JunkClip]);
+    assert_eq!(
+        accepted,
+        [
+            Honest,
+            Copycat,
+            IndexDuplicate,
+            JunkClip,
+            WrongFrameCount,
+            WrongFirstFrame,
+            BlackClip,
+            FrozenClip,
+            Rewrapped
+        ]
+    );
 }

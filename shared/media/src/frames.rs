@@ -3,12 +3,10 @@
 use std::time::{Duration, Instant};
 
 use gstreamer as gst;
-use gstreamer::prelude::*;
-use gstreamer_app as app;
 use serde::{Deserialize, Serialize};
 
 use crate::front;
-use crate::pipeline::{self, PipelineError, Running, Stage};
+use crate::pipeline::{self, PipelineError, Stage};
 
 mod picker;
 mod plan;
@@ -63,19 +61,29 @@ pub enum FramesError {
     Encode(#[source] PipelineError),
 }
 
-struct Picked {
+/// A decoded picture that was picked.
+pub(crate) struct Picked {
     number: u32,
     at: u64,
-    sample: gst::Sample,
+    pub(crate) sample: gst::Sample,
 }
 
 /// The first `wanted` pictures that `ffmpeg -vf fps=1.2` would pick, as JPEG.
 ///
 /// Decoding stops at the frame after the last one needed. A clip that breaks off gives what came before.
 pub fn frames(clip: &[u8], wanted: usize, budget: Budget) -> Result<Vec<Frame>, FramesError> {
+    let picked = picked(clip, wanted, budget)?;
+    encode(&picked, budget)
+}
+
+/// The same pictures as they were decoded.
+pub(crate) fn picked(
+    clip: &[u8],
+    wanted: usize,
+    budget: Budget,
+) -> Result<Vec<Picked>, FramesError> {
     let container = front::sniff(clip).ok_or(FramesError::UnknownContainer)?;
-    let picked = pick(clip, container, wanted, budget).map_err(FramesError::Decode)?;
-    encode(picked, Instant::now() + budget.time).map_err(FramesError::Encode)
+    pick(clip, container, wanted, budget).map_err(FramesError::Decode)
 }
 
 fn pick(
@@ -155,7 +163,7 @@ fn frame_length(sample: &gst::Sample) -> Option<u64> {
     (seconds * 1_000_000_000).checked_div(frames)
 }
 
-fn within(sample: &gst::Sample, pixels: u64) -> Result<(), PipelineError> {
+pub(crate) fn within(sample: &gst::Sample, pixels: u64) -> Result<(), PipelineError> {
     let caps = sample
         .caps()
         .and_then(|caps| caps.structure(0))
@@ -173,12 +181,14 @@ fn within(sample: &gst::Sample, pixels: u64) -> Result<(), PipelineError> {
     Ok(())
 }
 
-fn encode(picked: Vec<Picked>, deadline: Instant) -> Result<Vec<Frame>, PipelineError> {
+/// Writes the pictures as JPEG.
+pub(crate) fn encode(picked: &[Picked], budget: Budget) -> Result<Vec<Frame>, FramesError> {
+    let deadline = Instant::now() + budget.time;
     let mut frames: Vec<Frame> = Vec::new();
     for one in picked {
         let jpeg = match frames.last() {
             Some(last) if last.number == one.number => last.jpeg.clone(),
-            _ => jpeg(&one.sample, deadline)?,
+            _ => jpeg(&one.sample, deadline).map_err(FramesError::Encode)?,
         };
         frames.push(Frame {
             number: one.number,
@@ -190,37 +200,11 @@ fn encode(picked: Vec<Picked>, deadline: Instant) -> Result<Vec<Frame>, Pipeline
 }
 
 fn jpeg(sample: &gst::Sample, deadline: Instant) -> Result<Vec<u8>, PipelineError> {
-    let pipeline = gst::Pipeline::new();
-    let running = Running(pipeline.clone());
-    let source = app::AppSrc::builder().format(gst::Format::Time).build();
-    source.set_caps(sample.caps_owned().as_ref());
-    let encoder = pipeline::element("jpegenc")?;
-    let sink = app::AppSink::builder().sync(false).max_buffers(1).build();
-    let refused = |_| PipelineError::Refused;
-    let parts = [
-        source.upcast_ref(),
-        &encoder,
-        sink.upcast_ref::<gst::Element>(),
-    ];
-    pipeline.add_many(parts).map_err(refused)?;
-    gst::Element::link_many(parts).map_err(refused)?;
-    pipeline
-        .set_state(gst::State::Playing)
-        .map_err(|_| PipelineError::Refused)?;
+    let caps = sample.caps_owned().ok_or(PipelineError::Refused)?;
     let buffer = sample.buffer_owned().ok_or(PipelineError::Refused)?;
-    source
-        .push_buffer(buffer)
-        .map_err(|_| PipelineError::Refused)?;
-    source.end_of_stream().map_err(|_| PipelineError::Refused)?;
-    loop {
-        if let Some(done) = sink.try_pull_sample(gst::ClockTime::from_mseconds(20)) {
-            let buffer = done.buffer().ok_or(PipelineError::Refused)?;
-            let map = buffer.map_readable().map_err(|_| PipelineError::Refused)?;
-            return Ok(map.as_slice().to_vec());
-        }
-        running.check()?;
-        if sink.is_eos() || Instant::now() >= deadline {
-            return Err(PipelineError::Deadline);
-        }
-    }
+    let encoder = pipeline::element("jpegenc")?;
+    let done = pipeline::pass(caps, buffer, vec![encoder], deadline)?;
+    let buffer = done.buffer().ok_or(PipelineError::Refused)?;
+    let map = buffer.map_readable().map_err(|_| PipelineError::Refused)?;
+    Ok(map.as_slice().to_vec())
 }

@@ -5,10 +5,10 @@
 mod asf;
 mod avi;
 mod bits;
-mod codec;
+pub(crate) mod codec;
 mod flv;
-mod matroska;
-mod mp4;
+pub(crate) mod matroska;
+pub(crate) mod mp4;
 mod mpeg;
 mod ogg;
 mod raw;

@@ -1,4 +1,5 @@
-//! What a clip is: its digest, the coded size of its first video stream, and up to six pictures of it.
+//! What a clip is: its digest, the coded size of its first video stream, what its container says, up to six pictures
+//! of it, and what these show.
 //!
 //! Owns: reading hostile clip bytes. Never does: network, files, asking anything that a clip names.
 //! Start reading at [`probe()`], then [`frames()`]; [`Pool`] does both in
@@ -10,16 +11,20 @@
 //! ```
 
 mod digest;
+mod facts;
 mod frames;
 mod front;
+mod marks;
 mod pipeline;
 mod pool;
 mod probe;
 mod sandbox;
+mod sight;
 
 pub use digest::{StreamDigest, sha256};
+pub use facts::{Facts, facts};
 pub use frames::{Budget, Frame, FramesError, frames};
 pub use pipeline::{ELEMENTS, PLUGINS, PipelineError, init};
-pub use pool::{Look, Pool, PoolError, PoolOptions, Undecodable};
+pub use pool::{Asked, Look, Pool, PoolError, PoolOptions, Undecodable};
 pub use probe::{ProbeError, Probed, probe};
 pub use sandbox::{Isolation, Landlock, Layers, child_main, child_main_with};

@@ -42,6 +42,8 @@ pub const ELEMENTS: &[&str] = &[
     "avdec_mpeg4",
     "avdec_mpeg2video",
     "jpegdec",
+    "pngdec",
+    "webpdec",
 ];
 
 /// Why a pipeline gave no answer.
@@ -83,6 +85,8 @@ pub const PLUGINS: &[&str] = &[
     "libav",
     "vpx",
     "aom",
+    "png",
+    "webp",
 ];
 
 /// Where distributions keep GStreamer's plugins; the first that exists is used.
@@ -153,6 +157,14 @@ pub(crate) fn element(name: &'static str) -> Result<gst::Element, PipelineError>
     gst::ElementFactory::make(name)
         .build()
         .map_err(|_| PipelineError::Missing(name))
+}
+
+/// What makes I420 of any decoded picture.
+pub(crate) fn to_i420() -> Result<[gst::Element; 2], PipelineError> {
+    let filter = element("capsfilter")?;
+    let caps = gst::Caps::builder("video/x-raw");
+    filter.set_property("caps", caps.field("format", "I420").build());
+    Ok([element("videoconvert")?, filter])
 }
 
 /// A pipeline that is set to null on every way out.
@@ -445,15 +457,8 @@ fn link(
         if let Stage::Chosen(gate) = stage {
             gate.put_around(&decoder).ok_or(PipelineError::Refused)?;
         }
-        let convert = element("videoconvert")?;
-        let filter = element("capsfilter")?;
-        filter.set_property(
-            "caps",
-            gst::Caps::builder("video/x-raw")
-                .field("format", "I420")
-                .build(),
-        );
-        elements.extend([decoder, convert, filter]);
+        elements.push(decoder);
+        elements.extend(to_i420()?);
     }
     let refused = |_| PipelineError::Refused;
     pipeline.add_many(&elements).map_err(refused)?;
@@ -510,6 +515,42 @@ impl Opened {
             if Instant::now() >= deadline {
                 return Err(PipelineError::Deadline);
             }
+        }
+    }
+}
+
+/// What becomes of one buffer that passes through `elements`.
+pub(crate) fn pass(
+    caps: gst::Caps,
+    buffer: gst::Buffer,
+    elements: Vec<gst::Element>,
+    deadline: Instant,
+) -> Result<gst::Sample, PipelineError> {
+    let pipeline = gst::Pipeline::new();
+    let running = Running(pipeline.clone());
+    let source = app::AppSrc::builder().format(gst::Format::Time).build();
+    source.set_caps(Some(&caps));
+    let sink = app::AppSink::builder().sync(false).max_buffers(1).build();
+    let mut parts = vec![source.clone().upcast()];
+    parts.extend(elements);
+    parts.push(sink.clone().upcast());
+    let refused = |_| PipelineError::Refused;
+    pipeline.add_many(&parts).map_err(refused)?;
+    gst::Element::link_many(&parts).map_err(refused)?;
+    pipeline
+        .set_state(gst::State::Playing)
+        .map_err(|_| PipelineError::Refused)?;
+    source
+        .push_buffer(buffer)
+        .map_err(|_| PipelineError::Refused)?;
+    source.end_of_stream().map_err(|_| PipelineError::Refused)?;
+    loop {
+        if let Some(sample) = sink.try_pull_sample(gst::ClockTime::from_mseconds(20)) {
+            return Ok(sample);
+        }
+        running.check()?;
+        if sink.is_eos() || Instant::now() >= deadline {
+            return Err(PipelineError::Deadline);
         }
     }
 }

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::facts::Facts;
 use crate::frames::{Budget, Frame};
 use crate::probe::Probed;
 use crate::sandbox::Isolation;
+use nexis_protocol::picture::{PictureChecks, Pictures};
 
 mod process;
 
@@ -51,13 +53,47 @@ impl PoolOptions {
     }
 }
 
+/// What is to be found out about a clip.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The clip.
+    pub clip: &'a [u8],
+    /// The picture that is said to show what it begins with; looked at when pictures are.
+    pub asset: Option<&'a [u8]>,
+    /// JPEGs wanted.
+    pub pictures: u8,
+    /// How much of the pictures is looked at.
+    pub sight: PictureChecks,
+    /// What decoding may cost.
+    pub budget: Budget,
+}
+
 /// What a clip shows.
 #[derive(Debug)]
 pub struct Look {
     /// Coded size of the first video stream.
     pub size: Result<Probed, Undecodable>,
-    /// Pictures; empty when none were asked for.
+    /// JPEGs; empty when none were asked for.
     pub pictures: Result<Vec<Frame>, Undecodable>,
+    /// What the container says.
+    pub facts: Facts,
+    /// What was seen of the pictures, as far as these were looked at.
+    pub seen: Pictures,
+    /// How the child was lost, when it was.
+    pub lost: Option<Undecodable>,
+}
+
+impl Look {
+    /// Nothing was answered.
+    fn nothing(fault: Undecodable) -> Self {
+        Self {
+            size: Err(fault.clone()),
+            pictures: Err(fault.clone()),
+            facts: Facts::default(),
+            seen: Pictures::default(),
+            lost: Some(fault),
+        }
+    }
 }
 
 /// Why a clip gave no answer. An ordinary outcome: the clip's fault, not ours.
@@ -157,33 +193,37 @@ impl Pool {
         self.0.replaced.load(Ordering::Relaxed)
     }
 
-    /// Looks at a clip: its size and up to `pictures` pictures. Blocks, first for a free child.
+    /// Looks at a clip: its size and up to `pictures` pictures.
+    pub fn look(&self, clip: &[u8], pictures: u8, budget: Budget) -> Result<Look, PoolError> {
+        self.look_at(Asked {
+            clip,
+            asset: None,
+            pictures,
+            sight: PictureChecks::Off,
+            budget,
+        })
+    }
+
+    /// Finds out what is asked about a clip. Blocks, first for a free child.
     ///
     /// A clip whose child was killed from outside (SIGKILL: an operator, the kernel short of memory) is looked
     /// at once more, since that need not be the clip's doing.
-    pub fn look(&self, clip: &[u8], pictures: u8, budget: Budget) -> Result<Look, PoolError> {
-        let look = self.0.look_once(clip, pictures, budget)?;
-        let killed = Undecodable::Died(libc::SIGKILL);
-        let size_lost = look.size.as_ref().is_err_and(|fault| *fault == killed);
-        let pictures_lost = look.pictures.as_ref().is_err_and(|fault| *fault == killed);
-        if size_lost || pictures_lost {
-            return self.0.look_once(clip, pictures, budget);
+    pub fn look_at(&self, asked: Asked<'_>) -> Result<Look, PoolError> {
+        let look = self.0.look_once(asked)?;
+        if look.lost == Some(Undecodable::Died(libc::SIGKILL)) {
+            return self.0.look_once(asked);
         }
         Ok(look)
     }
 }
 
 impl Inner {
-    fn look_once(
-        self: &Arc<Self>,
-        clip: &[u8],
-        pictures: u8,
-        budget: Budget,
-    ) -> Result<Look, PoolError> {
+    fn look_once(self: &Arc<Self>, asked: Asked<'_>) -> Result<Look, PoolError> {
         let mut held = self.take()?;
         let process = held.process.as_mut().ok_or(PoolError::NoHello)?;
         let deadline = Instant::now() + self.options.wall;
-        let (look, healthy) = process.look(clip, pictures, budget, deadline, self.options.cpu)?;
+        let look = process.look(asked, deadline, self.options.cpu)?;
+        let healthy = look.lost.is_none();
         if !healthy {
             self.replaced.fetch_add(1, Ordering::Relaxed);
         }

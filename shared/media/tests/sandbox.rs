@@ -5,7 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nexis_media::{Budget, Landlock, PLUGINS, Pool, PoolOptions, Undecodable, frames, probe};
+use nexis_media::{
+    Asked, Budget, Landlock, PLUGINS, Pool, PoolOptions, Undecodable, frames, probe,
+};
+use nexis_protocol::picture::{PictureChecks, Sight};
 
 fn options(permits: usize) -> PoolOptions {
     PoolOptions {
@@ -159,6 +162,28 @@ fn a_child_that_crashes_costs_only_its_clip() {
     survives(&pool, "deep", |fault| {
         matches!(fault, Undecodable::Died(6 | 11))
     });
+}
+
+#[test]
+fn a_first_frame_that_takes_the_child_down_costs_only_what_it_would_have_shown() {
+    let pool = Pool::start(options(1)).unwrap();
+    let look = pool
+        .look_at(Asked {
+            clip: &good_clip(),
+            asset: Some(b"hostile abort"),
+            pictures: 6,
+            sight: PictureChecks::First,
+            budget: Budget::default(),
+        })
+        .unwrap();
+    assert!(look.size.is_ok(), "{:?}", look.size);
+    assert_eq!(look.pictures.unwrap().len(), 6);
+    assert_eq!(look.seen.sampled.len(), 6, "they were decoded anyway");
+    assert!(look.seen.first.mark().is_some());
+    assert_eq!(look.seen.asset, Sight::Undecodable);
+    assert_eq!(look.lost, Some(Undecodable::Died(6)));
+    assert_eq!(pool.replaced(), 1);
+    assert_fine(&pool);
 }
 
 #[test]

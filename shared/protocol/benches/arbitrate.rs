@@ -2,9 +2,12 @@
 //! 20 sources and on overlapping starts, against an index that already holds those sources.
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use nexis_protocol::Hotkey;
 use nexis_protocol::arbitration::{Submission, arbitrate};
 use nexis_protocol::checks::hard_checks;
 use nexis_protocol::claim::{Claims, RowFacts};
+use nexis_protocol::likeness::{Shown, near_duplicates};
+use nexis_protocol::picture::{Mark, Pictures};
 use nexis_protocol::profile::Profile;
 use nexis_protocol::record_info::RecordIndex;
 use std::hint::black_box;
@@ -80,5 +83,53 @@ fn full_subnet(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, full_subnet);
+/// Clips of `miners` miners with `rows` clips each, all different: nothing is found early.
+fn clips(miners: u8, rows: u32) -> Vec<(Hotkey, u32, Pictures)> {
+    let mut clips = Vec::new();
+    for miner in 0..miners {
+        for row in 0..rows {
+            let number = u64::from(miner) << 32 | u64::from(row);
+            let mark = |picture: u64| Mark {
+                // An odd multiplier spreads numbers over all bits.
+                hash: (number * 6 + picture + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+                mean: 100,
+                deviation: 30,
+                fine_permille: Some(400),
+                moved: Some(100),
+            };
+            let sampled = (0..6).map(mark).collect();
+            let pictures = Pictures {
+                sampled,
+                ..Pictures::default()
+            };
+            clips.push((Hotkey::from_public_key(&[miner; 32]), row, pictures));
+        }
+    }
+    clips
+}
+
+/// How long does finding copies take at the end of a round: for the protocol's sample, and when every row is checked?
+fn copies(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("copies");
+    group.sample_size(10);
+    for (miners, rows) in [(35, 3), (255, 100)] {
+        let clips = clips(miners, rows);
+        let shown: Vec<Shown<'_>> = clips
+            .iter()
+            .map(|(hotkey, row, pictures)| Shown {
+                hotkey,
+                submitted_at: f64::from(*row),
+                row: *row,
+                clip_id: "clip",
+                pictures,
+            })
+            .collect();
+        group.bench_function(format!("near_duplicates_{miners}x{rows}"), |bench| {
+            bench.iter(|| near_duplicates(black_box(&shown)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, full_subnet, copies);
 criterion_main!(benches);

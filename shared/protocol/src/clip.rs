@@ -1,10 +1,14 @@
 //! The assets of a sampled row (PROTOCOL §10): what was fetched and measured, judged.
 
+use crate::advisory::advisories;
 use crate::ids::Digest;
+use crate::picture::Pictures;
 use crate::profile::Profile;
 use crate::reason::Reason;
 use crate::text::three_decimals;
 use serde::{Deserialize, Serialize};
+
+pub use crate::advisory::{Advisory, AdvisoryKind};
 
 /// The clip id as honest miners make it: first 24 hex digits of the SHA-256 of
 /// `{source_video_id}:{start:.3f}:{duration:.3f}` (PROTOCOL §5).
@@ -17,71 +21,6 @@ pub fn deterministic_clip_id(source_video_id: &str, start_sec: f64, duration_sec
     let mut hex = Digest::of(payload.as_bytes()).to_string();
     hex.truncate(24);
     hex
-}
-
-/// A finding beside the verdict: worth saying, never a change of it unless the operator says so by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AdvisoryKind {
-    /// The clip cannot be probed or has no video stream; the row's own size decided.
-    UndecodableClip,
-    /// The clip's duration is not what the row says.
-    DurationDiffers,
-    /// The clip's frame rate is not what the row says.
-    FrameRateDiffers,
-    /// The clip's frame count is not what the row says.
-    FrameCountDiffers,
-    /// The row and the clip disagree about sound.
-    AudioDiffers,
-}
-
-impl AdvisoryKind {
-    /// All kinds.
-    pub const ALL: [Self; 5] = [
-        Self::UndecodableClip,
-        Self::DurationDiffers,
-        Self::FrameRateDiffers,
-        Self::FrameCountDiffers,
-        Self::AudioDiffers,
-    ];
-
-    /// Its name in configuration, notes and codes.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::UndecodableClip => "undecodable_clip",
-            Self::DurationDiffers => "duration_differs",
-            Self::FrameRateDiffers => "frame_rate_differs",
-            Self::FrameCountDiffers => "frame_count_differs",
-            Self::AudioDiffers => "audio_differs",
-        }
-    }
-
-    /// The kind of a name.
-    pub fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
-    }
-
-    /// In words.
-    pub const fn explain(self) -> &'static str {
-        match self {
-            Self::UndecodableClip => "the clip cannot be decoded as video",
-            Self::DurationDiffers => "the clip's duration is not what the row says",
-            Self::FrameRateDiffers => "the clip's frame rate is not what the row says",
-            Self::FrameCountDiffers => "the clip's frame count is not what the row says",
-            Self::AudioDiffers => "the row and the clip disagree about sound",
-        }
-    }
-}
-
-/// One finding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Advisory {
-    /// What kind.
-    pub kind: AdvisoryKind,
-    /// About which row.
-    pub clip_id: String,
-    /// What was seen, for people.
-    pub detail: String,
 }
 
 /// What a row says about its assets.
@@ -147,6 +86,8 @@ pub struct ClipFacts {
     pub measured: Option<Measured>,
     /// The first frame.
     pub first_frame: AssetFact,
+    /// What was seen of the pictures of both.
+    pub pictures: Pictures,
 }
 
 /// The verdict on one sampled row.
@@ -185,7 +126,7 @@ pub fn judge(
         }
         AssetFact::Good => {
             judge_size(expected, facts.measured.as_ref(), profile, &mut verdict);
-            verdict.advisories = advisories(expected, facts.measured.as_ref(), profile);
+            verdict.advisories = advisories(expected, facts, profile);
             for advisory in &verdict.advisories {
                 if rejects.contains(&advisory.kind) {
                     let kind = advisory.kind;
@@ -243,69 +184,6 @@ fn judge_size(
     }
 }
 
-/// One frame more or less is a matter of rounding at the cut.
-const FRAME_SLACK: u128 = 1;
-/// Relative distance of frame rates that are written differently (29.97 for 30000/1001).
-const FPS_SLACK: f64 = 0.01;
-
-fn advisories(
-    expected: &ExpectedClip<'_>,
-    measured: Option<&Measured>,
-    profile: &Profile,
-) -> Vec<Advisory> {
-    let mut found = Vec::new();
-    let mut add = |kind: AdvisoryKind, detail: String| {
-        found.push(Advisory {
-            kind,
-            clip_id: expected.clip_id.to_owned(),
-            detail,
-        });
-    };
-    let Some(seen) = measured else {
-        add(
-            AdvisoryKind::UndecodableClip,
-            "no video stream could be read; the row's own size decided".to_owned(),
-        );
-        return found;
-    };
-    if let Some(duration) = seen.duration_sec {
-        // Written so that a duration that is not a number differs too.
-        let near = (duration - expected.duration_sec).abs() <= profile.clip_duration_tolerance_sec;
-        if !near {
-            add(
-                AdvisoryKind::DurationDiffers,
-                format!("row {} s, clip {duration} s", expected.duration_sec),
-            );
-        }
-    }
-    if let Some(fps) = seen.fps {
-        let near = (fps - expected.fps).abs() <= expected.fps * FPS_SLACK;
-        if !near {
-            add(
-                AdvisoryKind::FrameRateDiffers,
-                format!("row {}/s, clip {fps}/s", expected.fps),
-            );
-        }
-    }
-    if let Some(frames) = seen.num_frames
-        && u128::from(frames).abs_diff(expected.num_frames) > FRAME_SLACK
-    {
-        add(
-            AdvisoryKind::FrameCountDiffers,
-            format!("row {} frames, clip {frames}", expected.num_frames),
-        );
-    }
-    if let Some(has_audio) = seen.has_audio
-        && has_audio != expected.has_audio
-    {
-        add(
-            AdvisoryKind::AudioDiffers,
-            format!("row says {}, clip says {has_audio}", expected.has_audio),
-        );
-    }
-    found
-}
-
 /// Most frames taken from a clip for the model checks (6 at 6/5 per second spread over 5 s).
 pub const FRAMES_PER_CLIP: usize = 6;
 
@@ -357,6 +235,7 @@ mod tests {
             clip,
             measured,
             first_frame,
+            pictures: Pictures::default(),
         }
     }
 
@@ -431,7 +310,7 @@ mod tests {
         let verdict = judge(&ROW, &facts, &Profile::default(), &[]);
         assert!(verdict.failures.is_empty());
         let kinds: Vec<AdvisoryKind> = verdict.advisories.iter().map(|a| a.kind).collect();
-        assert_eq!(kinds, AdvisoryKind::ALL[1..]);
+        assert_eq!(kinds, AdvisoryKind::ALL[1..5]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The decision on one miner in one interval (PROTOCOL §14).
 
-use crate::clip::Advisory;
+use crate::clip::{Advisory, AdvisoryKind};
 use crate::ids::{Hotkey, IntervalId};
 use crate::reason::Reason;
 use crate::text::rfc3339;
@@ -97,6 +97,19 @@ pub struct Decision {
     pub notes: BTreeMap<String, Note>,
 }
 
+impl Decision {
+    /// Kinds of the advisories that stand beside the verdict, one for each.
+    pub fn advisories(&self) -> impl Iterator<Item = AdvisoryKind> {
+        let noted = match self.notes.get("advisories") {
+            Some(Note::List(noted)) => noted.as_slice(),
+            _ => &[],
+        };
+        noted
+            .iter()
+            .filter_map(|text| AdvisoryKind::by_name(text.split_once(':')?.0))
+    }
+}
+
 /// What the checks of one sampled row found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RowFindings<'a> {
@@ -108,6 +121,10 @@ pub struct RowFindings<'a> {
     pub category: &'a [Reason],
     /// Findings that change nothing.
     pub advisories: &'a [Advisory],
+    /// What is said about its likeness to another miner's clip.
+    pub likeness: Option<&'a Advisory>,
+    /// The same as a failure, where the operator made it one.
+    pub likeness_failure: Option<&'a Reason>,
 }
 
 /// A submission that was loaded, pruned and checked.
@@ -196,6 +213,7 @@ fn ordered_failures(judged: &Judged<'_>) -> Vec<Reason> {
         .chain(rows().flat_map(|row| row.assets))
         .chain(rows().flat_map(|row| row.caption))
         .chain(rows().flat_map(|row| row.category))
+        .chain(rows().filter_map(|row| row.likeness_failure))
         .cloned()
         .collect()
 }
@@ -225,11 +243,21 @@ fn notes_of(judged: &Judged<'_>, sampled: u32) -> BTreeMap<String, Note> {
         .rows
         .iter()
         .flatten()
-        .flat_map(|row| row.advisories)
+        .flat_map(|row| row.advisories.iter().chain(row.likeness))
         .map(|advisory| format!("{}:{}", advisory.kind.as_str(), advisory.clip_id))
         .collect();
     if !advisories.is_empty() {
         notes.insert("advisories".to_owned(), Note::List(advisories));
+    }
+    let alike: Vec<String> = judged
+        .rows
+        .iter()
+        .flatten()
+        .filter_map(|row| row.likeness)
+        .map(|advisory| format!("{}: {}", advisory.clip_id, advisory.detail))
+        .collect();
+    if !alike.is_empty() {
+        notes.insert("near_duplicates".to_owned(), Note::List(alike));
     }
     let unchecked = judged.rows.iter().filter(|row| row.is_none()).count();
     if unchecked > 0 {
@@ -241,7 +269,6 @@ fn notes_of(judged: &Judged<'_>, sampled: u32) -> BTreeMap<String, Note> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clip::AdvisoryKind;
 
     fn alice() -> Hotkey {
         "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
@@ -283,7 +310,7 @@ mod tests {
                 assets: &parts[at..=at],
                 caption: &parts[at + 1..at + 2],
                 category: &parts[at + 2..at + 3],
-                advisories: &[],
+                ..RowFindings::default()
             })
         };
         let decision = decided(&parts[6..], vec![row(0), row(3)]);
@@ -326,6 +353,8 @@ mod tests {
         assert_eq!(decision.notes["unchecked_rows"], Note::Count(1));
         let noted = Note::List(vec!["undecodable_clip:a".to_owned()]);
         assert_eq!(decision.notes["advisories"], noted);
+        let kinds: Vec<AdvisoryKind> = decision.advisories().collect();
+        assert_eq!(kinds, [AdvisoryKind::UndecodableClip]);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! # Ok::<(), nexis_protocol::profile::ProfileError>(())
 //! ```
 
+pub mod advisory;
 pub mod arbitration;
 pub mod auth;
 pub mod calendar;
@@ -23,7 +24,9 @@ pub mod cpython_random;
 pub mod credentials;
 pub mod decision;
 pub mod ids;
+pub mod likeness;
 pub mod manifest;
+pub mod picture;
 pub mod profile;
 pub mod prune;
 pub mod pyjson;

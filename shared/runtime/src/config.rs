@@ -21,12 +21,14 @@ pub mod table;
 mod toml_file;
 pub mod units;
 
+pub use nearest::nearest;
 pub use problem::{ConfigError, Notice, Origin, Problem, ProblemKind};
 pub use render::reference;
 pub use settings::{
     ApiSettings, ChainSettings, EvidenceSettings, FleetSettings, Keys, LimitSettings, LogFormat,
-    LogSettings, MinerSettings, OwnerSettings, ProfileSettings, RecordInfoSettings, Sampling,
-    Settings, StoreSettings, ValidatorSettings, VisionCheck, VisionSettings, WalletSettings,
+    LogSettings, MinerSettings, OwnerSettings, PictureChecks, ProfileSettings, RecordInfoSettings,
+    Sampling, Settings, StoreSettings, ValidatorSettings, VisionCheck, VisionSettings,
+    WalletSettings,
 };
 pub use sources::{Flag, Sources};
 

@@ -6,7 +6,7 @@ use std::io::Read;
 /// First bytes of everything we send.
 const MAGIC: &[u8; 3] = b"NXS";
 /// Version of the shapes in this crate. Grows with each change that an older reader cannot read.
-pub const WIRE_VERSION: u8 = 1;
+pub const WIRE_VERSION: u8 = 2;
 /// Largest decoded message. 5,000 rows of the longest honest captions stay far below; more is an attack
 /// or a bug, and would cost the scheduler its memory.
 pub const MAX_DECODED_BYTES: u64 = 256 << 20;
@@ -49,6 +49,16 @@ pub enum WireError {
         /// Version we read.
         ours: u8,
     },
+    /// Written by an older program, in a shape that this one no longer reads.
+    #[error(
+        "wire version {theirs} is older than ours ({ours}): the program that wrote it reads it"
+    )]
+    Older {
+        /// Version in the message.
+        theirs: u8,
+        /// Version we read.
+        ours: u8,
+    },
     /// Ours, but not what was expected here.
     #[error("unexpected kind of message: {0}")]
     WrongKind(u8),
@@ -63,6 +73,7 @@ impl WireError {
         match self {
             Self::Foreign => "foreign",
             Self::Newer { .. } => "wire-version-newer",
+            Self::Older { .. } => "wire-version-older",
             Self::WrongKind(_) => "wrong-kind",
             Self::Damaged(_) => "damaged",
         }
@@ -122,6 +133,12 @@ fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, WireError>
     }
     if version == 0 {
         return Err(WireError::Damaged("version"));
+    }
+    if version < WIRE_VERSION {
+        return Err(WireError::Older {
+            theirs: version,
+            ours: WIRE_VERSION,
+        });
     }
     let (&found, body) = rest
         .split_first()

@@ -3,6 +3,7 @@
 
 use crate::{Kind, Wire};
 use nexis_protocol::clip::AdvisoryKind;
+use nexis_protocol::picture::PictureChecks;
 use nexis_protocol::profile::Profile;
 use nexis_protocol::{Hotkey, IntervalId, JobId, Netuid};
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,8 @@ pub struct JobRules {
     pub vision: VisionChecks,
     /// Advisories that the operator turned into rejects.
     pub reject_advisories: Vec<AdvisoryKind>,
+    /// How much of the pictures is looked at for advisories.
+    pub pictures: PictureChecks,
     /// How much is sampled.
     pub sampling: Sampling,
     /// Time for reading one miner's manifest and data set, or one row's assets, milliseconds.

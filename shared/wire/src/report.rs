@@ -2,8 +2,9 @@
 
 use crate::{Kind, Wire, WireError};
 use nexis_protocol::claim::Claims;
-use nexis_protocol::clip::ClipVerdict;
+use nexis_protocol::clip::{ClipVerdict, Measured};
 use nexis_protocol::decision::Note;
+use nexis_protocol::picture::Pictures;
 use nexis_protocol::reason::Reason;
 use nexis_protocol::row::Rows;
 use nexis_protocol::{Digest, Hotkey, IntervalId};
@@ -99,6 +100,10 @@ pub struct ClipReport {
     pub row: u32,
     /// What came out.
     pub verdict: ClipVerdict,
+    /// What the clip's container says, when it could be probed.
+    pub measured: Option<Measured>,
+    /// What was seen of its pictures: also what clips of different miners are compared by.
+    pub pictures: Pictures,
     /// Failures of the caption check.
     pub caption: Vec<Reason>,
     /// Failures of the category check.

@@ -60,6 +60,15 @@ fn a_newer_version_is_refused_by_name() {
 }
 
 #[test]
+fn an_older_version_is_refused_by_name() {
+    let mut bytes = report().encode();
+    bytes[3] = nexis_wire::WIRE_VERSION - 1;
+    let refused = MinerReport::decode(&bytes).unwrap_err();
+    assert!(matches!(refused, WireError::Older { .. }), "{refused}");
+    assert_eq!(refused.code(), "wire-version-older");
+}
+
+#[test]
 fn foreign_bytes_and_other_kinds_are_told_apart() {
     let foreign = MinerReport::decode(b"{\"job\":1}").unwrap_err();
     assert_eq!(foreign.code(), "foreign");

@@ -1,6 +1,7 @@
 use crate::stores::model;
 use nexis_protocol::Netuid;
 use nexis_protocol::clip::AdvisoryKind;
+use nexis_protocol::picture::PictureChecks;
 use nexis_protocol::profile::Profile;
 use nexis_runtime::Settings;
 use nexis_runtime::config;
@@ -48,17 +49,52 @@ pub fn profile(settings: &Settings) -> Result<Profile, WrongSetting> {
     }
 }
 
+fn pictures(settings: &Settings) -> PictureChecks {
+    match settings.validator.picture_checks {
+        config::PictureChecks::Off => PictureChecks::Off,
+        config::PictureChecks::First => PictureChecks::First,
+        config::PictureChecks::All => PictureChecks::All,
+    }
+}
+
+/// The advisory of a name, when it can become a failure under what is looked at.
+fn rejecting(name: &str, pictures: PictureChecks) -> Result<AdvisoryKind, String> {
+    let Some(kind) = AdvisoryKind::by_name(name) else {
+        let known = AdvisoryKind::ALL.map(AdvisoryKind::as_str);
+        let nearest = config::nearest(name, known);
+        let hint = nearest.map_or(String::new(), |(near, _)| {
+            format!("; did you mean '{near}'?")
+        });
+        let known = known.join(", ");
+        return Err(format!(
+            "there is no advisory '{name}'{hint} (known are {known})"
+        ));
+    };
+    if !kind.may_reject() {
+        return Err(format!(
+            "'{name}' cannot become a failure: it is said of whoever was copied; reject 'near_duplicate', the copy"
+        ));
+    }
+    match kind.needs() {
+        PictureChecks::All if pictures < PictureChecks::All => Err(format!(
+            "'{name}' is only found for sure with NEXIS_PICTURE_CHECKS=all"
+        )),
+        PictureChecks::First if pictures < PictureChecks::First => Err(format!(
+            "'{name}' is never found with NEXIS_PICTURE_CHECKS=off"
+        )),
+        _ => Ok(kind),
+    }
+}
+
 /// The rules that go into every job.
 pub fn rules(settings: &Settings) -> Result<JobRules, WrongSetting> {
     let mut problems = Vec::new();
     let mut reject_advisories = Vec::new();
+    let pictures = pictures(settings);
     for name in &settings.validator.reject_advisories {
-        match AdvisoryKind::by_name(name) {
-            Some(kind) => reject_advisories.push(kind),
-            None => problems.push(format!(
-                "NEXIS_REJECT_ADVISORIES: there is no advisory '{name}'; known are {}",
-                AdvisoryKind::ALL.map(AdvisoryKind::as_str).join(", ")
-            )),
+        match rejecting(name, pictures) {
+            Ok(kind) => reject_advisories.push(kind),
+            Err(problem) => problems.push(format!("NEXIS_REJECT_ADVISORIES: {problem}")),
         }
     }
     if !problems.is_empty() {
@@ -76,6 +112,7 @@ pub fn rules(settings: &Settings) -> Result<JobRules, WrongSetting> {
             category_caption_gate: has_model && settings.vision.caption_gate,
         },
         reject_advisories,
+        pictures,
         sampling: match settings.validator.sampling {
             config::Sampling::Protocol => Sampling::Protocol,
             config::Sampling::Full => Sampling::Full,
@@ -85,4 +122,47 @@ pub fn rules(settings: &Settings) -> Result<JobRules, WrongSetting> {
         max_dataset_bytes: settings.limits.dataset_bytes,
         max_asset_bytes: settings.limits.clip_bytes,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rejecting;
+    use nexis_protocol::clip::AdvisoryKind;
+    use nexis_protocol::picture::PictureChecks::{All, First, Off};
+
+    #[test]
+    fn a_name_is_taken_when_what_is_looked_at_can_find_it() {
+        for (name, pictures, taken) in [
+            ("audio_differs", Off, true),
+            ("first_frame_differs", Off, false),
+            ("first_frame_differs", First, true),
+            ("near_duplicate", First, false),
+            ("near_duplicate", All, true),
+            ("black_pictures", First, false),
+            ("black_pictures", All, true),
+        ] {
+            let kind = AdvisoryKind::by_name(name);
+            assert_eq!(
+                rejecting(name, pictures).ok(),
+                kind.filter(|_| taken),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_name_is_refused_with_the_nearest_and_the_copied_are_never_rejected() {
+        let refused = rejecting("frozen_picture", All).unwrap_err();
+        assert!(
+            refused.contains("did you mean 'frozen_pictures'?"),
+            "{refused}"
+        );
+        let refused = rejecting("colour", All).unwrap_err();
+        assert!(
+            !refused.contains("did you mean") && refused.contains("black_pictures"),
+            "{refused}"
+        );
+        let refused = rejecting("has_near_duplicate", All).unwrap_err();
+        assert!(refused.contains("near_duplicate"), "{refused}");
+    }
 }

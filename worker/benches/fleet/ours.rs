@@ -12,6 +12,7 @@ use nexis_ports::{
     Board, Bucket, BucketAccess, FetchError, FetchLimits, Fetched, Leadership, Message, Queue,
     Route, Stage,
 };
+use nexis_protocol::picture::PictureChecks;
 use nexis_protocol::profile::Profile;
 use nexis_protocol::{Digest, IntervalId, JobId, Netuid};
 use nexis_wire::{ClipJob, ClipReport, JobRules, Sampling, TraceContext, VisionChecks, Wire};
@@ -58,6 +59,7 @@ fn rules(netuid: Netuid) -> JobRules {
         expected_category: None,
         vision: VisionChecks::default(),
         reject_advisories: Vec::new(),
+        pictures: PictureChecks::default(),
         sampling: Sampling::Protocol,
         fetch_budget_ms: 60_000,
         max_dataset_bytes: 1 << 30,

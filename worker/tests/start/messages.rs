@@ -12,6 +12,7 @@ use nexis_ports::{
     Message, Neuron, Queue, RevealState, Roster, Route, SignedSubmission, SubmissionJournal,
     SubmitOutcome, SubnetParameters, WeightRequest,
 };
+use nexis_protocol::picture::PictureChecks;
 use nexis_protocol::profile::Profile;
 use nexis_protocol::{BlockNumber, Hotkey, IntervalId, JobId, Netuid, Uid};
 use nexis_scheduler::{Scheduler, SchedulerOptions, SchedulerPorts};
@@ -31,6 +32,8 @@ fn unusable() -> Vec<(&'static str, Vec<u8>)> {
     let plan = ClipPlan { miners: Vec::new() }.encode();
     let mut newer = plan.clone();
     newer[3] = WIRE_VERSION + 1;
+    let mut older = plan.clone();
+    older[3] = WIRE_VERSION - 1;
     // A clip job by its mark, and nothing in it.
     let mut damaged = plan.clone();
     damaged[4] = 3;
@@ -38,8 +41,12 @@ fn unusable() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("foreign: ", b"{\"task\":\"celery\"}".to_vec()),
         (
-            "wire-version-newer: wire version 2 is newer than ours (1)",
+            "wire-version-newer: wire version 3 is newer than ours (2)",
             newer,
+        ),
+        (
+            "wire-version-older: wire version 1 is older than ours (2)",
+            older,
         ),
         ("wrong-kind: ", plan),
         ("damaged: ", damaged),
@@ -104,6 +111,7 @@ async fn what_cannot_be_read_is_a_dead_letter_with_its_reason_counted_once_and_j
     for line in [
         "nexis_worker_dead_letters_total{reason=\"foreign\"} 2",
         "nexis_worker_dead_letters_total{reason=\"wire-version-newer\"} 1",
+        "nexis_worker_dead_letters_total{reason=\"wire-version-older\"} 1",
         "nexis_worker_dead_letters_total{reason=\"wrong-kind\"} 1",
         "nexis_worker_dead_letters_total{reason=\"damaged\"} 1",
     ] {
@@ -111,7 +119,7 @@ async fn what_cannot_be_read_is_a_dead_letter_with_its_reason_counted_once_and_j
     }
     eventually(SOON, async || {
         let counts = worker.page("/metrics");
-        counts.contains("nexis_worker_jobs_total{kind=\"clip\",outcome=\"dead\"} 5")
+        counts.contains("nexis_worker_jobs_total{kind=\"clip\",outcome=\"dead\"} 6")
             && counts.contains("nexis_worker_jobs_in_hand{kind=\"clip\"} 0")
     })
     .await;
@@ -122,11 +130,11 @@ async fn what_cannot_be_read_is_a_dead_letter_with_its_reason_counted_once_and_j
     worker
         .shows(
             "/metrics",
-            "nexis_worker_jobs_total{kind=\"clip\",outcome=\"dead\"} 7",
+            "nexis_worker_jobs_total{kind=\"clip\",outcome=\"dead\"} 8",
         )
         .await;
     assert_eq!(dead(&queue, letters.len()).await.len(), letters.len());
-    assert_eq!(queue.purge(Route::Clip).await.expect("purged"), 5);
+    assert_eq!(queue.purge(Route::Clip).await.expect("purged"), 6);
     assert_eq!(queue.dead_depth(Route::Clip).await.expect("it answers"), 0);
 
     a_job_stays_in_the_trace_that_the_scheduler_began(&worker, queue, &redis, folder.path()).await;
@@ -193,6 +201,7 @@ async fn scheduler(queue: AmqpQueue, redis: &Redis, folder: &Path, profile: &Pro
             expected_category: None,
             vision: VisionChecks::default(),
             reject_advisories: Vec::new(),
+            pictures: PictureChecks::default(),
             sampling: Sampling::Full,
             fetch_budget_ms: 1_000,
             max_dataset_bytes: 1 << 20,

@@ -3,7 +3,7 @@
 use super::stream::{Codec, Found, SAMPLES, VideoStream};
 
 /// A variable-length number; `keep` leaves the length marker in, as ids do.
-fn number(bytes: &[u8], at: &mut usize, keep: bool) -> Option<u64> {
+pub(crate) fn number(bytes: &[u8], at: &mut usize, keep: bool) -> Option<u64> {
     let first = *bytes.get(*at)?;
     let length = first.leading_zeros() as usize + 1;
     if length > 8 {
@@ -38,17 +38,17 @@ fn pieces(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8], bool)> {
     })
 }
 
-fn elements(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+pub(crate) fn elements(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     pieces(bytes).map(|(id, body, _)| (id, body))
 }
 
-fn child(bytes: &[u8], id: u64) -> Option<&[u8]> {
+pub(crate) fn child(bytes: &[u8], id: u64) -> Option<&[u8]> {
     elements(bytes)
         .find(|found| found.0 == id)
         .map(|found| found.1)
 }
 
-fn unsigned(bytes: &[u8]) -> u64 {
+pub(crate) fn unsigned(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .take(8)

@@ -3,10 +3,10 @@
 use super::codec::{self, be16, be32};
 use super::stream::{Codec, Found, SAMPLES, VideoStream};
 
-type Boxed<'a> = ([u8; 4], usize, &'a [u8]);
+pub(crate) type Boxed<'a> = ([u8; 4], usize, &'a [u8]);
 
 /// Boxes inside `bytes`, which begin at `base` in the file. A box that is cut off is as long as what is left.
-fn boxes(bytes: &[u8], base: usize) -> impl Iterator<Item = Boxed<'_>> {
+pub(crate) fn boxes(bytes: &[u8], base: usize) -> impl Iterator<Item = Boxed<'_>> {
     let mut at = 0usize;
     std::iter::from_fn(move || {
         let short = be32(bytes, at)? as usize;
@@ -27,11 +27,11 @@ fn boxes(bytes: &[u8], base: usize) -> impl Iterator<Item = Boxed<'_>> {
     })
 }
 
-fn be64(bytes: &[u8], at: usize) -> Option<u64> {
+pub(crate) fn be64(bytes: &[u8], at: usize) -> Option<u64> {
     Some((u64::from(be32(bytes, at)?) << 32) | u64::from(be32(bytes, at + 4)?))
 }
 
-fn child(bytes: &[u8], kind: [u8; 4]) -> Option<&[u8]> {
+pub(crate) fn child(bytes: &[u8], kind: [u8; 4]) -> Option<&[u8]> {
     boxes(bytes, 0)
         .find(|found| found.0 == kind)
         .map(|found| found.2)

@@ -8,11 +8,13 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nexis_protocol::picture::{PictureChecks, Pictures, Sight};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use super::{Look, PoolError, PoolOptions, Undecodable};
-use crate::frames::{Budget, Frame};
+use super::{Asked, Look, PoolError, PoolOptions, Undecodable};
+use crate::facts::Facts;
+use crate::frames::Frame;
 use crate::probe::Probed;
 use crate::sandbox::{
     Answer, Ask, CHILD_ARGUMENT, CHILD_ENVIRONMENT, Hello, Isolation, TalkError, read_frame,
@@ -21,8 +23,8 @@ use crate::sandbox::{
 
 /// Longest hello, bytes.
 const HELLO_LIMIT: usize = 64 << 10;
-/// Longest answer about the size, bytes.
-const SIZE_LIMIT: usize = 8 << 10;
+/// Longest answer without pictures, bytes.
+const SMALL_LIMIT: usize = 8 << 10;
 /// Longest answer with pictures, bytes.
 const PICTURES_LIMIT: usize = 64 << 20;
 /// Longest explanation in an answer, bytes.
@@ -103,80 +105,94 @@ impl Process {
         Ok(process)
     }
 
-    /// Asks about a clip. The second value is false when the child must not be asked again.
+    /// Asks about a clip. A child that was lost on the way must not be asked again.
     pub(super) fn look(
         &mut self,
-        clip: &[u8],
-        pictures: u8,
-        budget: Budget,
+        asked: Asked<'_>,
         deadline: Instant,
         cpu: Duration,
-    ) -> Result<(Look, bool), PoolError> {
-        let memory = in_memory(clip).map_err(PoolError::HandOver)?;
+    ) -> Result<Look, PoolError> {
+        let sight = asked.sight;
+        let asset = asked.asset.filter(|_| sight != PictureChecks::Off);
+        let asset = asset.unwrap_or_default();
+        let memory = in_memory(&[asked.clip, asset]).map_err(PoolError::HandOver)?;
         self.clips += 1;
         self.id += 1;
         self.bound_cpu(cpu);
         let ask = Ask {
             id: self.id,
-            length: clip.len() as u64,
-            pictures,
-            frames: budget.frames,
-            pixels: budget.pixels,
-            time_ms: u64::try_from(budget.time.as_millis()).unwrap_or(u64::MAX),
+            length: asked.clip.len() as u64,
+            asset: asset.len() as u64,
+            sight,
+            pictures: asked.pictures,
+            frames: asked.budget.frames,
+            pixels: asked.budget.pixels,
+            time_ms: u64::try_from(asked.budget.time.as_millis()).unwrap_or(u64::MAX),
         };
         if send_ask(&self.stream, ask, &memory).is_err() {
             // It died at rest, which no clip of ours did: this clip gets another child.
-            let killed = Undecodable::Died(libc::SIGKILL);
-            return Ok((
-                Look {
-                    size: Err(killed.clone()),
-                    pictures: Err(killed),
-                },
-                false,
-            ));
+            return Ok(Look::nothing(Undecodable::Died(libc::SIGKILL)));
         }
         let size = match self.size(deadline) {
             Ok(size) => size.map_err(Undecodable::Refused),
-            Err(fault) => {
-                return Ok((
-                    Look {
-                        size: Err(fault.clone()),
-                        pictures: Err(fault),
-                    },
-                    false,
-                ));
-            }
+            Err(fault) => return Ok(Look::nothing(fault)),
         };
-        if pictures == 0 {
-            return Ok((
-                Look {
-                    size,
-                    pictures: Ok(Vec::new()),
-                },
-                true,
-            ));
+        let mut look = Look {
+            size,
+            pictures: Ok(Vec::new()),
+            facts: Facts::default(),
+            seen: Pictures::default(),
+            lost: None,
+        };
+        if asked.pictures > 0 {
+            match self.pictures(asked.pictures, deadline) {
+                Ok(found) => look.pictures = found.map_err(Undecodable::Refused),
+                Err(fault) => {
+                    look.pictures = Err(fault.clone());
+                    look.lost = Some(fault);
+                    return Ok(look);
+                }
+            }
         }
-        Ok(match self.pictures(pictures, deadline) {
-            Ok(found) => (
-                Look {
-                    size,
-                    pictures: found.map_err(Undecodable::Refused),
-                },
-                true,
-            ),
-            Err(fault) => (
-                Look {
-                    size,
-                    pictures: Err(fault),
-                },
-                false,
-            ),
-        })
+        look.lost = self.beside(ask, deadline, &mut look).err();
+        Ok(look)
+    }
+
+    /// Reads the answers that no verdict depends on.
+    fn beside(&mut self, ask: Ask, deadline: Instant, look: &mut Look) -> Result<(), Undecodable> {
+        match self.answer(SMALL_LIMIT, deadline)? {
+            Answer::Facts(id, facts) if id == ask.id && facts.are_plausible() => look.facts = facts,
+            _ => return Err(Undecodable::Nonsense),
+        }
+        if ask.sight == PictureChecks::Off {
+            return Ok(());
+        }
+        // Until something better is known: a child that dies of a picture has not decoded it.
+        look.seen.first = Sight::Undecodable;
+        match self.answer(SMALL_LIMIT, deadline)? {
+            Answer::Sight(id, first, marks) if id == ask.id && marks.len() <= ask.wanted() => {
+                look.seen.first = first;
+                look.seen.sampled = marks;
+            }
+            _ => return Err(Undecodable::Nonsense),
+        }
+        if ask.asset == 0 {
+            return Ok(());
+        }
+        look.seen.asset = Sight::Undecodable;
+        match self.answer(SMALL_LIMIT, deadline)? {
+            Answer::Asset(id, sight) if id == ask.id => look.seen.asset = sight,
+            _ => return Err(Undecodable::Nonsense),
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, limit: usize, deadline: Instant) -> Result<Answer, Undecodable> {
+        read_frame(&mut self.stream, limit, Some(deadline)).map_err(|error| self.fault(&error))
     }
 
     fn size(&mut self, deadline: Instant) -> Result<Result<Probed, String>, Undecodable> {
-        let answer = read_frame(&mut self.stream, SIZE_LIMIT, Some(deadline));
-        match answer.map_err(|error| self.fault(&error))? {
+        match self.answer(SMALL_LIMIT, deadline)? {
             Answer::Size(id, Ok(probed)) if id == self.id && plausible(&probed) => Ok(Ok(probed)),
             Answer::Size(id, Err(words)) if id == self.id && words.len() <= WORDS_LIMIT => {
                 Ok(Err(words))
@@ -190,8 +206,7 @@ impl Process {
         wanted: u8,
         deadline: Instant,
     ) -> Result<Result<Vec<Frame>, String>, Undecodable> {
-        let answer = read_frame(&mut self.stream, PICTURES_LIMIT, Some(deadline));
-        match answer.map_err(|error| self.fault(&error))? {
+        match self.answer(PICTURES_LIMIT, deadline)? {
             Answer::Pictures(id, Ok(found))
                 if id == self.id && found.len() <= usize::from(wanted) && all_jpeg(&found) =>
             {
@@ -252,11 +267,13 @@ fn used_cpu(id: u32) -> Option<Duration> {
     Some(Duration::from_millis((user + system).saturating_mul(10)))
 }
 
-/// The clip in anonymous memory that nobody can change any more.
-fn in_memory(clip: &[u8]) -> std::io::Result<OwnedFd> {
+/// The parts, one after the other, in anonymous memory that nobody can change any more.
+fn in_memory(parts: &[&[u8]]) -> std::io::Result<OwnedFd> {
     let memory = memfd_create("clip", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut file = fs::File::from(memory);
-    file.write_all(clip)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
     fcntl_add_seals(&file, seals)?;
     Ok(file.into())

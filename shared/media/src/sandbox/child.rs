@@ -4,16 +4,19 @@ use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+
+use nexis_protocol::picture::{PictureChecks, Sight};
 
 use rustix::buffer::spare_capacity;
 
 use super::CHILD_ARGUMENT;
 use super::restrict::{self, Layers};
 use super::talk::{Answer, Ask, Hello, receive_ask, write_frame};
-use crate::frames::{Budget, frames};
+use crate::facts::facts;
+use crate::frames;
 use crate::pipeline;
 use crate::probe::probe;
+use crate::sight;
 
 /// Runs this process as a child of a [`crate::Pool`] when it was started as one, and gives its exit code.
 ///
@@ -56,27 +59,50 @@ fn serve(
     restrict::before_input(layers, address_space, &mut isolation);
     write_frame(&mut stream, &Hello { isolation, plugins })?;
     while let Some((ask, clip)) = receive_ask(&mut stream).map_err(io::Error::other)? {
-        let clip = read_clip(&clip, ask.length)?;
-        if !before(&clip, &mut stream) {
-            answer(&mut stream, ask, &clip)?;
+        let bytes = read_clip(&clip, ask.length.saturating_add(ask.asset))?;
+        let (clip, asset) = bytes.split_at(usize::try_from(ask.length).map_err(io::Error::other)?);
+        if !before(clip, &mut stream) {
+            let asset_wanted = answer(&mut stream, ask, clip)?;
+            if asset_wanted && !before(asset, &mut stream) {
+                let seen = sight::asset(asset, ask.budget());
+                write_frame(&mut stream, &Answer::Asset(ask.id, seen))?;
+            }
         }
     }
     Ok(())
 }
 
-fn answer(stream: &mut UnixStream, ask: Ask, clip: &[u8]) -> io::Result<()> {
+/// Answers all that is asked about the clip itself, and says whether the asset is to be looked at.
+fn answer(stream: &mut UnixStream, ask: Ask, clip: &[u8]) -> io::Result<bool> {
     let size = probe(clip).map_err(|error| in_words(&error));
+    let readable = size.is_ok();
     write_frame(stream, &Answer::Size(ask.id, size))?;
-    if ask.pictures == 0 {
-        return Ok(());
-    }
-    let budget = Budget {
-        frames: ask.frames,
-        pixels: ask.pixels,
-        time: Duration::from_millis(ask.time_ms),
+    let budget = ask.budget();
+    let wanted = ask.wanted();
+    let picked = if wanted > 0 {
+        frames::picked(clip, wanted, budget)
+    } else {
+        Ok(Vec::new())
     };
-    let found = frames(clip, usize::from(ask.pictures), budget).map_err(|error| in_words(&error));
-    write_frame(stream, &Answer::Pictures(ask.id, found))
+    if ask.pictures > 0 {
+        let found = match &picked {
+            Ok(picked) => frames::encode(picked, budget).map_err(|error| in_words(&error)),
+            Err(error) => Err(in_words(error)),
+        };
+        write_frame(stream, &Answer::Pictures(ask.id, found))?;
+    }
+    write_frame(stream, &Answer::Facts(ask.id, facts(clip)))?;
+    if ask.sight == PictureChecks::Off {
+        return Ok(false);
+    }
+    let marks = sight::marks(&picked.unwrap_or_default());
+    let first = if readable {
+        sight::first(clip, budget)
+    } else {
+        Sight::NotLooked
+    };
+    write_frame(stream, &Answer::Sight(ask.id, first, marks))?;
+    Ok(ask.asset > 0)
 }
 
 /// Copies the clip out of its memfd, so that nothing outside can change it under the decoders.

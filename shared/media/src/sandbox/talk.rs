@@ -4,8 +4,9 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use nexis_protocol::picture::{Mark, PictureChecks, Sight};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags,
@@ -14,7 +15,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::restrict::Isolation;
-use crate::frames::Frame;
+use crate::facts::Facts;
+use crate::frames::{Budget, Frame};
 use crate::probe::Probed;
 
 /// First words of a child.
@@ -32,6 +34,10 @@ pub(crate) struct Ask {
     pub(crate) id: u64,
     /// Bytes of the clip.
     pub(crate) length: u64,
+    /// Bytes of the first-frame asset, which follows the clip.
+    pub(crate) asset: u64,
+    /// How much of the pictures is looked at.
+    pub(crate) sight: PictureChecks,
     /// Pictures wanted; with 0 only the size is answered.
     pub(crate) pictures: u8,
     /// Frames decoded at most.
@@ -42,11 +48,41 @@ pub(crate) struct Ask {
     pub(crate) time_ms: u64,
 }
 
-/// The answers to one ask, in this order; the second only when pictures were asked for.
+impl Ask {
+    /// Pictures that have to be decoded.
+    pub(crate) fn wanted(&self) -> usize {
+        let looked_at = if self.sight == PictureChecks::All {
+            ALL_PICTURES
+        } else {
+            0
+        };
+        usize::from(self.pictures.max(looked_at))
+    }
+
+    /// What decoding may cost.
+    pub(crate) fn budget(&self) -> Budget {
+        Budget {
+            frames: self.frames,
+            pixels: self.pixels,
+            time: Duration::from_millis(self.time_ms),
+        }
+    }
+}
+
+/// Pictures that are looked at when all are: as many as a model sees (PROTOCOL §10).
+const ALL_PICTURES: u8 = 6;
+
+/// The answers to one ask, in this order: pictures only when they were asked for, sights only when these are looked at.
+/// What no verdict depends on comes last, so that a child that dies of it has answered all else.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Size(u64, Result<Probed, String>),
     Pictures(u64, Result<Vec<Frame>, String>),
+    Facts(u64, Facts),
+    /// The clip's first picture, and those from all over it as far as they were decoded.
+    Sight(u64, Sight, Vec<Mark>),
+    /// The first-frame asset.
+    Asset(u64, Sight),
 }
 
 /// Why a frame could not be read.

@@ -27,7 +27,7 @@ fn distance(a: &str, b: &str) -> usize {
 const LONGEST: usize = 128;
 
 /// The known name with the fewest edits from `name`, when they are few enough to suggest it; with the count.
-pub(super) fn nearest<'a>(
+pub fn nearest<'a>(
     name: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<(&'a str, usize)> {

@@ -148,6 +148,17 @@ pub enum Sampling {
     Full,
 }
 
+/// How much of the pictures is looked at for advisories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PictureChecks {
+    /// Nothing.
+    Off,
+    /// The first one; all where a model check decodes them anyway.
+    First,
+    /// Pictures from all over the clip.
+    All,
+}
+
 /// What the validator judges.
 #[derive(Debug, Clone)]
 pub struct ValidatorSettings {
@@ -167,6 +178,8 @@ pub struct ValidatorSettings {
     pub decoders: u16,
     /// Advisories that count as failures.
     pub reject_advisories: Vec<String>,
+    /// How much of the pictures is looked at for advisories.
+    pub picture_checks: PictureChecks,
 }
 
 /// Caps on what a miner can cost us.
@@ -403,6 +416,14 @@ impl Settings {
                     decoders => decoders,
                 },
                 reject_advisories: r.list("NEXIS_REJECT_ADVISORIES"),
+                picture_checks: r.choice(
+                    "NEXIS_PICTURE_CHECKS",
+                    &[
+                        ("first", PictureChecks::First),
+                        ("all", PictureChecks::All),
+                        ("off", PictureChecks::Off),
+                    ],
+                ),
             },
             limits: LimitSettings {
                 dataset_bytes: r.bytes("NEXIS_MAX_DATASET_BYTES"),

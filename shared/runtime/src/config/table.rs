@@ -135,7 +135,8 @@ pub const TABLE: &[Entry] = &[
     entry("NEXIS_EXCLUDE_HOTKEYS", "validator.exclude_hotkeys", Kind::List, "", "Hotkeys that are never judged and get no weight."),
     entry("NEXIS_VALIDATOR_PERMITS", "validator.permits", Kind::Whole { min: 1, max: 1024 }, "4", "Jobs of each kind in hand at one time; also the prefetch."),
     entry("NEXIS_DECODERS", "validator.decoders", Kind::Whole { min: 0, max: 1024 }, "0", "Processes that read clips, and so the cores that clips can take; 0: as many as this machine has cores."),
-    entry("NEXIS_REJECT_ADVISORIES", "validator.reject_advisories", Kind::List, "", "Advisories that count as failures here, by code."),
+    entry("NEXIS_REJECT_ADVISORIES", "validator.reject_advisories", Kind::List, "", "Advisories that count as failures here, by name: verdicts then differ from other validators'."),
+    entry("NEXIS_PICTURE_CHECKS", "validator.picture_checks", Kind::Choice(&["first", "all", "off"]), "first", "Pictures looked at for advisories: first (one key frame per clip; all where a model check decodes them anyway), all, or off."),
 
     entry("NEXIS_MAX_DATASET_BYTES", "limits.dataset_bytes", Kind::Bytes, "256MiB", "Largest data set file."),
     entry("NEXIS_MAX_DATASET_ROWS", "limits.dataset_rows", POSITIVE, "200000", "Most rows of a data set."),

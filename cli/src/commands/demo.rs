@@ -24,8 +24,9 @@ pub async fn run(args: &DemoArgs) -> Result<Exit> {
     let (workdir, _kept) = workdir(args.workdir.clone(), "demo")?;
     let mut config = LocalnetConfig::new(workdir.join("localnet"));
     config.block_time = Duration::from_millis(args.block_ms.max(1));
-    // Half of the miners are drawn per interval by the protocol; here all, so that each cheat is seen.
+    // Half of the miners, and 35 at most, are drawn per interval by the protocol; here all, so that each cheat is seen.
     config.profile.miner_sample_rate = 1.0;
+    config.profile.miner_sample_max = 1000;
     println!(
         "== a subnet of {} miners is being started (making clips takes a while)",
         config.miners.len()
@@ -65,6 +66,7 @@ async fn validate(net: &Localnet, args: &DemoArgs, workdir: &Path) -> Result<()>
         .env_clear()
         .envs(net.env())
         .env("NEXIS_PROFILE_MINER_SAMPLE_RATE", "1.0")
+        .env("NEXIS_PROFILE_MINER_SAMPLE_MAX", "1000")
         .env("NEXIS_WORKDIR", workdir.join("validator"))
         .env("NEXIS_LOG_LEVEL", "warning")
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")

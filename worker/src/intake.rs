@@ -112,7 +112,8 @@ impl Worker {
         }
     }
 
-    /// Works until `soft` is cancelled and what is in hand is finished, or `hard` is cancelled.
+    /// Works until `soft` is cancelled and what is in hand is finished; what is not when `hard` is cancelled goes
+    /// back to the queue as it came.
     /// Returns an error only when the queue refuses us for good.
     pub async fn run(
         &self,
@@ -193,11 +194,7 @@ impl Worker {
             let hard = hard.clone();
             let span = span_of(&delivery);
             let work = async move {
-                tokio::select! {
-                    // Dropping the delivery hands it back.
-                    () = hard.cancelled() => {}
-                    () = job.deliver(delivery) => {}
-                }
+                job.deliver(delivery, &hard).await;
                 drop(permit);
             };
             tasks.spawn(work.instrument(span));
@@ -242,9 +239,20 @@ struct JobRun {
 }
 
 impl JobRun {
-    async fn deliver(self, delivery: Delivery) {
+    async fn deliver(self, delivery: Delivery, hard: &CancellationToken) {
         let started = Instant::now();
-        let outcome = match tokio::time::timeout(self.deadline, self.perform(&delivery)).await {
+        let performed = tokio::select! {
+            () = hard.cancelled() => None,
+            performed = tokio::time::timeout(self.deadline, self.perform(&delivery)) => Some(performed),
+        };
+        let Some(performed) = performed else {
+            tracing::info!("stopping: the unfinished job goes back to the queue");
+            if let Err(fault) = delivery.settle(Settlement::HandBack).await {
+                tracing::debug!(error = %fault, "the queue takes the job back by itself");
+            }
+            return;
+        };
+        let outcome = match performed {
             Ok(outcome) => outcome,
             Err(_) => Outcome::Retry("the job took longer than its deadline"),
         };

@@ -10,6 +10,9 @@ use nexis_worker::{Worker, WorkerOptions, WorkerPorts};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
+/// Share of the grace period in which jobs in hand may still be finished.
+const FINISHING: f64 = 0.75;
+
 /// Runs the worker until a signal.
 pub async fn run(given: Settings) -> Exit {
     let lifecycle = Lifecycle::new(given.fleet.drain_grace);
@@ -38,7 +41,18 @@ pub async fn run(given: Settings) -> Exit {
             "worker started"
         );
         let worker = Worker::new(ports, options).metered(&vitals.metrics);
-        let worked = worker.run(soft, hard).await;
+        // What takes longer than most of the grace period is handed back while there is time for it.
+        let give_back = hard.child_token();
+        let patience = async {
+            soft.cancelled().await;
+            tokio::time::sleep(given.fleet.drain_grace.mul_f64(FINISHING)).await;
+            give_back.cancel();
+            std::future::pending().await
+        };
+        let worked = tokio::select! {
+            worked = worker.run(soft.clone(), give_back.clone()) => worked,
+            ended = patience => ended,
+        };
         fleet::goodbye(&broker).await;
         Ok(worked?)
     });

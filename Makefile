@@ -1,5 +1,5 @@
 # Two commands; each does its own set-up on a fresh Debian 12 with a Rust toolchain.
-.PHONY: demo test ci docs-bless fleet bench-fleet mutants
+.PHONY: demo test ci docs-bless fleet bench-fleet mutants fuzz
 
 demo:        ## a whole subnet on this machine, judged by a real validator
 	@scripts/setup.sh build
@@ -30,3 +30,10 @@ COUNT ?= 100000
 SEED ?= 1
 mutants:     ## damaged clips against the sandbox: COUNT of them, chosen by SEED
 	@NEXIS_MUTANTS=$(COUNT) NEXIS_MUTANTS_SEED=$(SEED) cargo test -q --release -p nexis-media --test mutants -- --nocapture
+
+TARGET ?= clip
+SECONDS ?= 60
+fuzz:        ## coverage-guided fuzzing of TARGET (clip, manifest, dataset, record_info, wire) for SECONDS
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	@mkdir -p target/fuzz-found/$(TARGET)
+	@CARGO_TARGET_DIR=target/fuzz cargo fuzz run -D -s none $(TARGET) target/fuzz-found/$(TARGET) fuzz/corpus/$(TARGET) -- -max_total_time=$(SECONDS) -rss_limit_mb=4096

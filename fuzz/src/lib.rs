@@ -1,0 +1,89 @@
+//! What must hold for any bytes, one function for each kind of input that other people choose.
+//!
+//! The fuzz targets call these; so does a test of the workspace, over the corpus and seeded damage of it.
+
+use nexis_dataset::Limits;
+use nexis_protocol::manifest::Manifest;
+use nexis_protocol::profile::Profile;
+use nexis_protocol::record_info::RecordIndex;
+use nexis_wire::{ClipJob, ClipReport, MinerJob, MinerReport, WIRE_VERSION, Wire};
+
+/// Name, as of the folder of its corpus, and function.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 5] = [
+    ("clip", clip),
+    ("manifest", manifest),
+    ("dataset", dataset),
+    ("record_info", record_info),
+    ("wire", wire),
+];
+
+/// The probe: container sniffing and all parsers of containers and parameter sets. Sizes are sane, and the same again.
+pub fn clip(bytes: &[u8]) {
+    let Ok(found) = nexis_media::probe(bytes) else {
+        return;
+    };
+    assert!(!found.codec.is_empty());
+    let again = nexis_media::probe(bytes).ok();
+    assert_eq!(
+        again.as_ref(),
+        Some(&found),
+        "the answer depends on the bytes alone"
+    );
+}
+
+/// A manifest is read or refused.
+pub fn manifest(bytes: &[u8]) {
+    if let Err(refused) = Manifest::parse(bytes) {
+        assert!(!refused.to_string().is_empty(), "a refusal says why");
+    }
+}
+
+/// A data set is read within its limits or refused.
+pub fn dataset(bytes: &[u8]) {
+    let profile = Profile::by_name("readme").expect("a profile of ours");
+    let limits = Limits::default();
+    match nexis_dataset::read(bytes, &limits, &profile) {
+        Ok(rows) => assert!(rows.len() <= limits.rows),
+        Err(refused) => assert!(!refused.to_string().is_empty(), "a refusal says why"),
+    }
+}
+
+/// An index that was read is written and read again as the same.
+pub fn record_info(bytes: &[u8]) {
+    let Ok(index) = RecordIndex::parse(bytes) else {
+        return;
+    };
+    let written = index.serialize();
+    let again = RecordIndex::parse(written.as_bytes()).expect("we read what we write");
+    assert_eq!(again.serialize(), written);
+}
+
+/// Messages: the bytes as they are, and, since nobody guesses a checksum, as the content of an intact envelope.
+pub fn wire(bytes: &[u8]) {
+    read_as_any(bytes);
+    let Some((kind, content)) = bytes.split_first() else {
+        return;
+    };
+    let mut whole = [b"NXS", &[WIRE_VERSION, kind % 8 + 1][..]].concat();
+    let packed = zstd::encode_all(content, 1).expect("writing to memory does not fail");
+    whole.extend(packed);
+    read_as_any(&whole);
+}
+
+fn read_as_any(bytes: &[u8]) {
+    read_back::<MinerJob>(bytes);
+    read_back::<MinerReport>(bytes);
+    read_back::<ClipJob>(bytes);
+    read_back::<ClipReport>(bytes);
+}
+
+/// What was read is written and read again.
+fn read_back<T: Wire>(bytes: &[u8]) {
+    if let Ok(message) = T::decode(bytes) {
+        let written = message.encode();
+        assert!(T::decode(&written).is_ok(), "we read what we write");
+    }
+}

@@ -16,7 +16,6 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// With a block every half second no deadline comes near while something is down; what waits for blocks gets
@@ -109,9 +108,6 @@ enum Remedy {
     Join(Node, Node),
 }
 
-/// Clips are made once, by whoever comes first.
-static CLIPS: Mutex<()> = Mutex::new(());
-
 /// A folder of this run, new for each name.
 fn folder_of(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fleet-{}", std::process::id()));
@@ -139,20 +135,12 @@ pub fn profile() -> Profile {
 }
 
 /// Starts the subnet of a site.
-fn localnet(plan: &Plan, folder: &Path) -> impl Future<Output = Localnet> {
+async fn localnet(plan: &Plan, folder: &Path) -> Localnet {
     let mut config = LocalnetConfig::new(localnet_folder(folder));
     config.block_time = BLOCK;
     config.profile = profile();
     config.miners.clone_from(&plan.miners);
-    async move {
-        tokio::task::block_in_place(|| {
-            let _turn = CLIPS
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            tokio::runtime::Handle::current().block_on(Localnet::start(config))
-        })
-        .expect("a localnet")
-    }
+    Localnet::start(config).await.expect("a localnet")
 }
 
 /// Declares the queues; gives when.

@@ -156,8 +156,6 @@ impl Drop for Running {
 pub fn clips() -> PathBuf {
     let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("localnet-clips");
     std::fs::create_dir_all(&shared).unwrap();
-    let lock = File::create(shared.join("lock")).unwrap();
-    lock.lock().unwrap();
     nexis_localnet::Clips::prepare(&shared).unwrap();
     shared
 }

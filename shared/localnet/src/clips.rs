@@ -3,6 +3,7 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 use gst::prelude::*;
 use gstreamer as gst;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Moving test pictures; what they show does not matter, that they differ does, and that none is black or a still.
@@ -103,10 +104,17 @@ pub struct Clips {
 }
 
 impl Clips {
-    /// Takes the clips kept in `folder`, encoding those that are not there yet. Blocks for some seconds.
+    /// Takes the clips kept in `folder`, encoding those that are not there yet. Blocks for some seconds, and as long as
+    /// another process does the same: no two encodings are alike, and two subnets of one folder shall have the same.
     pub fn prepare(folder: &Path) -> Result<Self, ClipError> {
         gst::init().map_err(ClipError::Start)?;
         std::fs::create_dir_all(folder).map_err(|source| ClipError::Keep {
+            folder: folder.to_owned(),
+            source,
+        })?;
+        let turn = folder.join("lock");
+        let turn = File::create(&turn).and_then(|lock| lock.lock().map(|()| lock));
+        let _turn = turn.map_err(|source| ClipError::Keep {
             folder: folder.to_owned(),
             source,
         })?;

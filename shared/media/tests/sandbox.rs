@@ -124,14 +124,14 @@ fn junk_is_an_ordinary_answer_and_costs_no_child() {
 fn nothing_is_decoded_when_no_pictures_are_wanted() {
     let pool = Pool::start(options(1)).unwrap();
     let clip = good_clip();
-    let no_time = Budget {
-        time: Duration::ZERO,
+    let no_pixel = Budget {
+        pixels: 0,
         ..Budget::default()
     };
-    let look = pool.look(&clip, 0, no_time).unwrap();
+    let look = pool.look(&clip, 0, no_pixel).unwrap();
     assert!(look.size.is_ok() && look.pictures.unwrap().is_empty());
-    // With the same budget any decoding ends before its first picture.
-    let look = pool.look(&clip, 1, no_time).unwrap();
+    // With the same budget the first picture decoded is too large.
+    let look = pool.look(&clip, 1, no_pixel).unwrap();
     assert!(look.size.is_ok() && look.pictures.is_err());
 }
 

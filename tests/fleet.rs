@@ -8,6 +8,8 @@
 //! seed is printed, and `NEXIS_FLEET_SEED=… NEXIS_FLEET_SCHEDULES=1 make fleet` draws the same faults again. More
 //! with `NEXIS_FLEET_SCHEDULES=1000 make fleet`.
 
+#[path = "fleet/emptied.rs"]
+mod emptied;
 #[path = "fleet/faults.rs"]
 mod faults;
 #[path = "fleet/full.rs"]
@@ -16,6 +18,8 @@ mod full;
 mod link;
 #[path = "fleet/process.rs"]
 mod process;
+#[path = "fleet/setup.rs"]
+mod setup;
 #[path = "fleet/site.rs"]
 mod site;
 #[path = "fleet/spaces.rs"]

@@ -1,7 +1,8 @@
 //! Every row of every miner, when the operator wants that.
 
 use crate::block_on;
-use crate::site::{Plan, Site, profile};
+use crate::setup::profile;
+use crate::site::{Plan, Site};
 use nexis_protocol::{IntervalId, sampling};
 use nexis_scheduler::ledger;
 use nexis_wire::MinerOutcome;

@@ -2,13 +2,13 @@
 
 use crate::faults::{Fault, Peer, Place, SEATS};
 use crate::link::{Link, State};
-use crate::process::{Env, Links, Seat, binary};
+use crate::process::{Env, Links, Seat};
+use crate::setup::{Addresses, declare, folder_of, localnet, profile, settings};
 use crate::spaces::{Node, Spaces};
 use nexis_local::DirArchive;
-use nexis_localnet::{Localnet, LocalnetConfig, MinerKind};
+use nexis_localnet::{Localnet, MinerKind};
 use nexis_ports::Archive as _;
 use nexis_protocol::calendar::Calendar;
-use nexis_protocol::profile::Profile;
 use nexis_protocol::{BlockNumber, IntervalId, WeightEpoch};
 use nexis_scheduler::{SubmissionRecord, SubmissionState, ledger};
 use nexis_testkit::{RabbitMq, Redis, eventually};
@@ -18,11 +18,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// With a block every half second no deadline comes near while something is down; what waits for blocks gets
-/// them from the test.
-const INTERVAL_BLOCKS: u64 = 500;
-const BLOCK: Duration = Duration::from_millis(500);
-const NETUID: u16 = 70;
 /// Final is what is so many blocks old.
 const FINALITY_LAG: u64 = 2;
 /// RabbitMQ 3.10 writes the list of its quorum queues three seconds late: a queue that is younger when the
@@ -58,6 +53,16 @@ pub struct Outcome {
     pub weights: Vec<(u16, u16)>,
     /// Transactions of ours that reached the chain meanwhile.
     pub sent: u32,
+}
+
+/// An interval that has become eligible.
+#[derive(Debug, Clone, Copy)]
+pub struct Begun {
+    pub interval: IntervalId,
+    /// The weight epoch that begins with it, when this site submits for it.
+    pub epoch: Option<WeightEpoch>,
+    /// Transactions of ours on the chain until then.
+    pub sent_before: u32,
 }
 
 /// How a site is made.
@@ -106,97 +111,6 @@ enum Remedy {
     Mend(Place, Peer),
     WakeBroker,
     Join(Node, Node),
-}
-
-/// A folder of this run, new for each name.
-fn folder_of(name: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fleet-{}", std::process::id()));
-    let folder = root.join(name);
-    std::fs::create_dir_all(&folder).expect("a folder for the run");
-    folder
-}
-
-/// Folder of a localnet, with clips that are kept between runs.
-fn localnet_folder(folder: &Path) -> PathBuf {
-    let clips = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fleet-clips");
-    let workdir = folder.join("localnet");
-    std::fs::create_dir_all(&clips).expect("a folder for clips");
-    std::fs::create_dir_all(&workdir).expect("a folder for the localnet");
-    std::os::unix::fs::symlink(clips, workdir.join("clips")).expect("a link to the clips");
-    workdir
-}
-
-pub fn profile() -> Profile {
-    let mut profile = Profile::by_name("readme").expect("a built-in profile");
-    profile.interval_length_blocks = INTERVAL_BLOCKS;
-    profile.weight_period_blocks = INTERVAL_BLOCKS;
-    profile.miner_sample_rate = 1.0;
-    profile
-}
-
-/// Starts the subnet of a site.
-async fn localnet(plan: &Plan, folder: &Path) -> Localnet {
-    let mut config = LocalnetConfig::new(localnet_folder(folder));
-    config.block_time = BLOCK;
-    config.profile = profile();
-    config.miners.clone_from(&plan.miners);
-    Localnet::start(config).await.expect("a localnet")
-}
-
-/// Declares the queues; gives when.
-fn declare(amqp: &str) -> Instant {
-    let applied = std::process::Command::new(binary("nexis-scheduler"))
-        .args(["topology", "apply"])
-        .env_clear()
-        .env("NEXIS_AMQP_URL", amqp)
-        .env("NEXIS_NETUID", NETUID.to_string())
-        .status();
-    assert!(applied.expect("it runs").success(), "topology apply");
-    Instant::now()
-}
-
-/// Settings of every process of a site; addresses of broker, board and chain come with the seat.
-fn settings(net: &Localnet, folder: &Path, more: &Env) -> Env {
-    let mut env = net.env();
-    for (name, value) in [
-        ("NEXIS_PROFILE_MINER_SAMPLE_RATE", "1.0".to_owned()),
-        ("NEXIS_WORKDIR", folder.display().to_string()),
-        ("NEXIS_CHAIN_TIMEOUT", "4s".to_owned()),
-        ("NEXIS_CHAIN_HEAD_SILENCE", "5s".to_owned()),
-        ("NEXIS_LOG_LEVEL", "info".to_owned()),
-        ("HOME", folder.display().to_string()),
-        ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
-    ] {
-        env.push((name.to_owned(), value));
-    }
-    env.extend(more.iter().cloned());
-    env
-}
-
-/// Where a seat's peers are.
-struct Addresses {
-    broker: String,
-    board: String,
-    chain: String,
-    store: String,
-}
-
-impl Addresses {
-    fn into(self, mut env: Env) -> Env {
-        env.retain(|(name, _)| name != "BT_NETWORK" && name != "NEXIS_R2_ENDPOINT");
-        for (name, value) in [
-            (
-                "NEXIS_AMQP_URL",
-                format!("amqp://guest:guest@{}/%2f?heartbeat=4", self.broker),
-            ),
-            ("NEXIS_REDIS_URL", format!("redis://{}", self.board)),
-            ("BT_NETWORK", format!("ws://{}", self.chain)),
-            ("NEXIS_R2_ENDPOINT", self.store),
-        ] {
-            env.push((name.to_owned(), value));
-        }
-        env
-    }
 }
 
 /// The servers of a site, and how its seats find them.
@@ -395,7 +309,7 @@ impl Site {
     }
 
     /// Makes blocks until `height` is final.
-    fn advance_to(&self, height: u64) {
+    pub fn advance_to(&self, height: u64) {
         let missing =
             (height + FINALITY_LAG).saturating_sub(self.servers.net.chain().head().number);
         self.servers.net.chain().new_blocks(missing);
@@ -406,7 +320,8 @@ impl Site {
         &self.servers.net
     }
 
-    fn transactions(&self) -> u32 {
+    /// Transactions of ours that reached the chain so far.
+    pub fn transactions(&self) -> u32 {
         let validator = self.servers.net.validator();
         self.servers
             .net
@@ -414,24 +329,29 @@ impl Site {
             .transactions(&validator.public_key())
     }
 
-    /// The next interval, from the block at which it is eligible to decisions and weights, with faults on the way.
-    pub async fn interval(&mut self, faults: Vec<(Duration, Fault)>) -> Outcome {
+    /// Lets the next interval become eligible, and its weight epoch begin.
+    pub async fn begin(&mut self) -> Begun {
         let interval = self.next;
         let calendar = Calendar::of(&profile());
         self.next = calendar.next(interval);
         self.published(interval).await;
-        let before = self.transactions();
+        let sent_before = self.transactions();
         let begins = calendar.eligible_from(interval);
         let block = BlockNumber::new(begins.get());
         // Whoever starts inside an epoch waits for the next one.
         let first = interval == self.servers.net.first_interval();
         let epoch = (!first).then(|| calendar.weight_epoch(block));
-        if !faults.is_empty() {
-            let declared = self.declared;
-            eventually(PATIENCE, async || declared.elapsed() > QUEUES_ON_DISK).await;
-        }
         self.advance_to(begins.get());
-        self.weather(interval, epoch, faults).await;
+        Begun {
+            interval,
+            epoch,
+            sent_before,
+        }
+    }
+
+    /// What a decided interval ended with.
+    pub async fn outcome(&mut self, begun: Begun) -> Outcome {
+        let interval = begun.interval;
         let bytes = ledger::decision_bytes(&self.archive, interval)
             .await
             .expect("our own disk")
@@ -443,8 +363,19 @@ impl Site {
             interval: interval.get(),
             decisions: without_times(&bytes),
             weights,
-            sent: self.transactions() - before,
+            sent: self.transactions() - begun.sent_before,
         }
+    }
+
+    /// The next interval, from the block at which it is eligible to decisions and weights, with faults on the way.
+    pub async fn interval(&mut self, faults: Vec<(Duration, Fault)>) -> Outcome {
+        if !faults.is_empty() {
+            let declared = self.declared;
+            eventually(PATIENCE, async || declared.elapsed() > QUEUES_ON_DISK).await;
+        }
+        let begun = self.begin().await;
+        self.weather(begun.interval, begun.epoch, faults).await;
+        self.outcome(begun).await
     }
 
     /// Lets the faults happen until they are over and the interval has ended well.
@@ -489,7 +420,25 @@ impl Site {
         }
     }
 
-    async fn has_submitted(&self, epoch: WeightEpoch) -> bool {
+    /// Lets the chain refuse the next transaction.
+    pub fn refuse_next_submission(&self) {
+        self.servers
+            .net
+            .chain()
+            .fault(&nexis_devchain::Fault::SubmitError {
+                code: 1012,
+                message: "Transaction is temporarily banned".to_owned(),
+            });
+    }
+
+    /// Whether an epoch's weights were refused at least once.
+    pub async fn was_refused(&self, epoch: WeightEpoch) -> bool {
+        let record = SubmissionRecord::load(&self.archive, epoch).await;
+        let record = record.expect("our own disk");
+        record.is_some_and(|record| record.last_error.is_some())
+    }
+
+    pub async fn has_submitted(&self, epoch: WeightEpoch) -> bool {
         let record = SubmissionRecord::load(&self.archive, epoch)
             .await
             .expect("our own disk");

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// What the operator is promised: two thirds of it are the lease.
 const TAKEOVER: Duration = Duration::from_secs(15);
+/// From leading to weights in a block: a few looks at the chain, a signature and a block.
+const SUBMISSION: Duration = Duration::from_secs(10);
 const STARTED: &str = "scheduler started";
 
 #[test]
@@ -41,6 +43,46 @@ fn a_leader_that_is_killed_or_paused_is_replaced_within_15_s() {
             println!("== leader {what}: the next one led after {took:?}");
             assert!(took <= TAKEOVER, "leader {what}: {took:?}");
         }
+    });
+}
+
+/// Nothing is left of what the dead leader knew but the archive: the next one computes, signs and sends anew. It waits
+/// for a block, of which this chain has two a second.
+#[test]
+fn weights_that_a_killed_leader_did_not_send_are_on_the_chain_soon_after_the_takeover() {
+    block_on(async {
+        let mut plan = Plan::new("takeover-weights");
+        // The usual lease.
+        plan.env.clear();
+        let mut site = Site::start(plan).await;
+        site.interval(Vec::new()).await;
+        // The leader's own attempt is refused, and it waits ten seconds before the next one.
+        site.refuse_next_submission();
+        let begun = site.begin().await;
+        let epoch = begun.epoch.expect("not the first interval");
+        eventually(PATIENCE, async || site.was_refused(epoch).await).await;
+        let leader = newest_leader(&site.schedulers);
+        let other = 1 - leader;
+        let led = site.schedulers[other].led();
+        site.schedulers[leader].signal(Signal::KILL);
+        let since = Instant::now();
+        eventually(PATIENCE, async || site.schedulers[other].led() > led).await;
+        let took_over = since.elapsed();
+        eventually(PATIENCE, async || site.transactions() > begun.sent_before).await;
+        let included = since.elapsed();
+        println!(
+            "== leader killed with weights to send: the next one led after {took_over:?}, they were in a block {:?} later",
+            included.saturating_sub(took_over)
+        );
+        assert!(took_over <= TAKEOVER, "{took_over:?}");
+        assert!(included - took_over <= SUBMISSION, "{included:?}");
+        while !site.has_submitted(epoch).await {
+            site.tend();
+            site.net().chain().new_block();
+            assert!(since.elapsed() < PATIENCE, "epoch {epoch}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(site.outcome(begun).await.sent, 1);
     });
 }
 

@@ -4,6 +4,7 @@ use crate::faults::{Clock, Peer};
 use crate::link::{Link, State};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{File, OpenOptions};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -59,11 +60,13 @@ pub struct Seat {
     paused: bool,
     clock: Option<Clock>,
     expected_end: bool,
-    /// Ends that nobody asked for.
+    /// Ends that nobody asked for, and those that were asked for and went wrong.
     pub surprises: Vec<String>,
-    /// How processes ended that were asked to stop.
-    pub goodbyes: Vec<ExitStatus>,
     asked: bool,
+    /// Killed, and perhaps not gone yet.
+    killed: bool,
+    /// Length of the log when the process was started.
+    before: u64,
     /// Ways to the peers, when they lead over relays.
     pub links: Option<Links>,
     wrapper: Vec<String>,
@@ -89,8 +92,9 @@ impl Seat {
             clock: None,
             expected_end: false,
             surprises: Vec::new(),
-            goodbyes: Vec::new(),
             asked: false,
+            killed: false,
+            before: 0,
             links: None,
             wrapper,
         };
@@ -107,6 +111,7 @@ impl Seat {
     }
 
     fn start(&mut self) {
+        self.before = self.logged();
         // However this test ends, its children end with it.
         let mut command = Command::new("/usr/bin/setpriv");
         command
@@ -139,7 +144,19 @@ impl Seat {
         );
         self.expected_end = false;
         self.asked = false;
+        self.killed = false;
         self.paused = false;
+    }
+
+    fn logged(&self) -> u64 {
+        std::fs::metadata(&self.log).map_or(0, |file| file.len())
+    }
+
+    /// Whether a process that was asked to stop ended well: with 0, or by the signal itself before it had said a word
+    /// and so before it had begun anything.
+    fn ended_well(&self, status: ExitStatus) -> bool {
+        let unborn = status.signal() == Some(Signal::TERM.as_raw()) && self.logged() == self.before;
+        status.success() || unborn
     }
 
     /// Replaces a process that has ended.
@@ -149,7 +166,10 @@ impl Seat {
             return;
         };
         if self.asked {
-            self.goodbyes.push(status);
+            if !self.ended_well(status) {
+                let told = format!("{} after SIGTERM: {status}", self.name);
+                self.surprises.push(told);
+            }
         } else if !self.expected_end {
             self.surprises.push(format!("{}: {status}", self.name));
         }
@@ -174,7 +194,8 @@ impl Seat {
             kill_process(pid, Signal::CONT).ok();
         }
         self.expected_end |= signal == Signal::KILL || signal == Signal::TERM;
-        self.asked = signal == Signal::TERM || self.asked && signal != Signal::KILL;
+        self.killed |= signal == Signal::KILL;
+        self.asked = !self.killed && (self.asked || signal == Signal::TERM);
         self.paused = signal == Signal::STOP || self.paused && signal != Signal::CONT;
         kill_process(pid, signal).ok();
     }
@@ -198,19 +219,22 @@ impl Seat {
         self.times("this process leads")
     }
 
-    /// Asks it to stop and gives its exit code; `None` when it is still there after a while.
-    pub fn stop(&mut self) -> Option<i32> {
+    /// Asks it to stop; what was wrong with its end, when something was.
+    pub fn stop(&mut self) -> Result<(), String> {
         self.signal(Signal::TERM);
-        let child = self.child.as_mut()?;
+        let Some(child) = self.child.as_mut() else {
+            return Ok(());
+        };
         let end = Instant::now() + GOODBYE;
         while Instant::now() < end {
             if let Ok(Some(status)) = child.try_wait() {
                 self.child = None;
-                return status.code();
+                let well = self.killed || self.ended_well(status);
+                return well.then_some(()).ok_or_else(|| status.to_string());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        None
+        Err(format!("still there after {GOODBYE:?}"))
     }
 }
 

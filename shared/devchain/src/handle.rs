@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -196,6 +197,12 @@ impl DevChainHandle {
         self.shared.chain().genesis().hash
     }
 
+    /// A clock that shows the chain's own time, unix time: that of its best block.
+    pub fn clock(&self) -> impl Fn() -> Duration + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || Duration::from_millis(shared.chain().best().milliseconds)
+    }
+
     /// Makes a block now, with what the pool holds.
     pub fn new_block(&self) -> DevHead {
         self.shared.chain().produce(vec![]);
@@ -267,6 +274,11 @@ impl DevChainHandle {
     /// Plays a fault.
     pub fn fault(&self, fault: &Fault) {
         rpc::dev::play(&self.shared, fault);
+    }
+
+    /// How many timelocked commits were dropped by order of [`Fault::LoseReveals`].
+    pub fn reveals_lost(&self) -> u64 {
+        self.shared.chain().reveals_lost
     }
 
     /// The weights that a uid has set, at the best block: (uid, share of 65,535).

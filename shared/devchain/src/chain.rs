@@ -161,9 +161,11 @@ impl Chain {
         let first = config.start_block.saturating_sub(1);
         let mut store = Store::starting_at(first);
         let mut state = State::at(&runtime, &store, first);
-        let milliseconds = wall_clock();
+        let milliseconds = config.start_time.map_or_else(wall_clock, |at| {
+            u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
+        });
         subnet::genesis(&mut state, &config);
-        drand::genesis(&mut state);
+        drand::genesis(&mut state, &config.beacon);
         drand::on_block(&mut state, milliseconds);
         begin(&mut state, &Header::default(), milliseconds);
         let writes = state.finish();
@@ -316,12 +318,7 @@ impl Chain {
             epoch::migrate(&mut state, self.config.netuid);
         }
         let mut to_lose = self.reveals_to_lose;
-        epoch::on_block(
-            &mut state,
-            self.config.netuid,
-            self.config.permits,
-            &mut to_lose,
-        );
+        epoch::on_block(&mut state, &self.config, &mut to_lose);
         for change in changes {
             perform(&mut state, self.config.netuid, change);
         }

@@ -4,10 +4,11 @@ use crate::chain::{Chain, Change};
 use crate::config::{DevChainConfig, GenesisNeuron, Mode};
 use crate::faults::{Fault, stand_at_door};
 use crate::pallets::subnet;
+use crate::pallets::weights::StoredCommit;
 use crate::rpc::{self, Shared};
 use crate::spec::{Spec, SpecError};
 use jsonrpsee::server::{PingConfig, RandomStringIdProvider, Server, ServerConfig, ServerHandle};
-use parity_scale_codec::Encode as _;
+use parity_scale_codec::{Decode as _, Encode as _};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -274,6 +275,24 @@ impl DevChainHandle {
     /// Plays a fault.
     pub fn fault(&self, fault: &Fault) {
         rpc::dev::play(&self.shared, fault);
+    }
+
+    /// How many timelocked commits to the first mechanism wait to be opened, at the best block.
+    pub fn sealed_commits(&self) -> usize {
+        let chain = self.shared.chain();
+        let Ok(state) = chain.state(None) else {
+            return 0;
+        };
+        let index = chain.config.netuid.encode();
+        let prefix = state
+            .rt
+            .key("SubtensorModule", "TimelockedWeightCommits", &[&index]);
+        let best = chain.best().header.number;
+        let keys = chain.store.keys(&prefix, None, best, usize::MAX);
+        keys.into_iter()
+            .filter_map(|key| Vec::<StoredCommit>::decode(&mut chain.store.get(key, best)?).ok())
+            .map(|commits| commits.len())
+            .sum()
     }
 
     /// How many timelocked commits were dropped by order of [`Fault::LoseReveals`].

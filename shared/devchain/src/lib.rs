@@ -31,7 +31,7 @@ mod spec;
 mod state;
 mod store;
 
-pub use config::{DevChainConfig, GenesisNeuron, Mode, Permits};
+pub use config::{Beacon, DevChainConfig, GenesisNeuron, Mode, Permits};
 pub use faults::Fault;
 pub use handle::{DevChain, DevChainHandle, DevHead, StartError, WeightChange};
 pub use spec::{Spec, SpecError};

@@ -310,6 +310,11 @@ impl DevChainHandle {
         )
     }
 
+    /// How many transactions wait for a block.
+    pub fn pooled(&self) -> usize {
+        self.shared.chain().pending().count()
+    }
+
     /// How many transactions of an account are in the chain, up to the best block: failed ones too.
     pub fn transactions(&self, account: &[u8; 32]) -> u32 {
         let chain = self.shared.chain();
@@ -329,13 +334,18 @@ impl DevChainHandle {
                 (updates.get(slot) == Some(&number)).then(|| WeightChange {
                     block: number,
                     weights: state.subnet("Weights", &[&netuid, &uid.encode()]),
-                    owners: (0..updates.len())
-                        .filter_map(|slot| u16::try_from(slot).ok())
-                        .map(|slot| state.subnet("Keys", &[&netuid, &slot.encode()]))
-                        .collect(),
+                    owners: subnet::owners(&state, chain.config.netuid),
                 })
             })
             .collect()
+    }
+
+    /// Public key of each uid's owner at a block of the best chain whose state is kept.
+    pub fn owners(&self, block: u64) -> Option<Vec<[u8; 32]>> {
+        let chain = self.shared.chain();
+        let hash = chain.by_number(block)?.hash;
+        let state = chain.state(Some(&hash)).ok()?;
+        Some(subnet::owners(&state, chain.config.netuid))
     }
 
     /// The slot of a hotkey at the best block.

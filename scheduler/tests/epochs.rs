@@ -107,6 +107,11 @@ async fn a_commit_that_waits_during_the_upgrade_to_stateful_epochs_is_opened() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scheduler_that_takes_over_at_the_turn_of_an_epoch_submits_at_once() {
+    small(5, false, Trouble::LeaderDies, LONG_TEMPO).await;
+}
+
 /// Found by seed 3000 of plain epochs: weights went to a slot whose owner had changed in their own block. Nobody can
 /// prevent that; what counts is whose the slots were when the weights were signed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,6 +20,7 @@ use nexis_scheduler::{
 };
 use nexis_wire::{JobRules, Sampling, VisionChecks};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -176,6 +177,8 @@ pub enum Trouble {
     RevealLostLate,
     /// A scored miner's slot changes hands in the very block that holds the weights.
     SlotTakenUnderWay,
+    /// The leader dies when an epoch is about to begin, and its lease is over.
+    LeaderDies,
 }
 
 /// What a world is made of.
@@ -210,6 +213,8 @@ pub struct World {
     clock: Arc<HandClock>,
     schedulers: Vec<(JoinHandle<Result<(), SchedulerError>>, Arc<Activity>)>,
     started: u64,
+    /// Which one led last, by the order in which they were started.
+    leader: Arc<AtomicU64>,
     blocks: watch::Sender<u64>,
     /// What schedulers told of reveals that did not happen: the epoch, and whether it was committed again.
     told: Arc<Mutex<Vec<(u64, bool)>>>,
@@ -269,14 +274,17 @@ impl World {
             retry_unit: Duration::from_millis(5),
             clock: || 1_700_000_000.0,
         };
-        let told = Arc::clone(&self.told);
+        let (told, leader) = (Arc::clone(&self.told), Arc::clone(&self.leader));
+        let number = self.started;
         let scheduler = Scheduler::new(
             ports,
             options,
-            Arc::new(move |event| {
-                if let Event::RevealMissed { epoch, again } = event {
+            Arc::new(move |event| match event {
+                Event::RevealMissed { epoch, again } => {
                     told.lock().unwrap().push((epoch.get(), *again));
                 }
+                Event::Leading => leader.store(number, Ordering::SeqCst),
+                _ => {}
             }),
         );
         let task = tokio::spawn(async move { scheduler.run(CancellationToken::new()).await });
@@ -338,6 +346,7 @@ impl World {
             clock,
             schedulers: Vec::new(),
             started: 0,
+            leader: Arc::default(),
             blocks: watch::Sender::new(0),
             told: Arc::default(),
             tempo,
@@ -359,6 +368,7 @@ impl World {
                 world.chain.set_spec(Spec::S439).unwrap();
                 world.until(end).await;
             }
+            Trouble::LeaderDies => world.lose_leaders(end).await,
             Trouble::SlotTakenUnderWay => world.take_slots(end).await,
             Trouble::RevealLost | Trouble::RevealLostLate => {
                 world.chain.fault(&Fault::LoseReveals(1));
@@ -507,6 +517,34 @@ impl World {
             self.tell_of_blocks();
         }
         assert!(taken_in > 0, "no slot was taken");
+    }
+
+    /// Each of two schedulers is followed by a new one when it dies as the leader.
+    async fn lose_leaders(&mut self, end: u64) {
+        while self.chain.finalized().number + PERIOD < end {
+            let turn = (self.chain.finalized().number / PERIOD + 1) * PERIOD;
+            self.until(turn - 1).await;
+            // The older ones come first.
+            let leads = self.leader.load(Ordering::SeqCst);
+            let place = usize::from(leads == self.started);
+            self.schedulers.remove(place).0.abort();
+            self.clock.advance(LEASE * 2);
+            let (begun, head) = (Instant::now(), self.chain.head().number);
+            self.scheduler();
+            let in_block = loop {
+                self.block().await;
+                let best = self.chain.head().number;
+                if let Some(change) = self.chain.weight_changes(0, head + 1..best + 1).first() {
+                    break change.block;
+                }
+            };
+            let (blocks, took) = (in_block - head, begun.elapsed());
+            eprintln!("takeover to weights in a block: {blocks} blocks, {took:?}");
+            // One makes the epoch's first block final, the next one holds them; the rest is for a machine that has
+            // other things to do.
+            assert!(blocks <= 8, "{blocks} blocks");
+        }
+        self.until(end).await;
     }
 
     async fn lose_leases(&mut self, end: u64) {

@@ -95,6 +95,8 @@ async fn stays_with_the_second(client: &ChainClient) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_better_endpoint_is_returned_to_when_it_is_well_again_and_not_behind() {
     let (first, second, client) = failed_over().await;
+    let mut heads = client.stream_finalized(None);
+    let mut last = heads.next().await.number;
     assert!(stays_with_the_second(&client).await, "it turns us away");
     second.new_blocks(300);
     heal(&first);
@@ -103,6 +105,15 @@ async fn a_better_endpoint_is_returned_to_when_it_is_well_again_and_not_behind()
     serves(&client, 0, Duration::from_secs(20)).await;
     let health = client.health().await;
     assert!(!health[1].active && health[0].failures == 0, "{health:?}");
+    // A subscription goes on over the connection that it was made on.
+    second.new_blocks(5);
+    let goes_on = timeout(Duration::from_secs(10), async {
+        while last.get() < second.finalized().number {
+            last = heads.next().await.number;
+        }
+    });
+    goes_on.await.unwrap();
+    assert!(first.finalized().number < last.get());
     first.stop().await;
     second.stop().await;
 }

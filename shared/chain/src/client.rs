@@ -154,6 +154,7 @@ impl ChainClient {
             .await
             .map_err(|e| self.rpc_error("the finalized head", &e))?;
         let header = self.header(Some(hash)).await?;
+        self.inner.pool.saw_final(header.number).await;
         Ok(Head {
             number: BlockNumber::new(header.number),
             hash: show(hash),

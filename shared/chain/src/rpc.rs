@@ -42,6 +42,9 @@ pub struct PoolOptions {
     pub inactive_limit: Duration,
     /// Age of the best block from which an endpoint counts as behind, when there is another one.
     pub max_block_age: Duration,
+    /// How long the newest final block may stay the same before the endpoint in use is left for another one: a node can
+    /// answer every call and have stopped following the chain.
+    pub head_silence: Duration,
     /// How long an endpoint is left alone after a fault.
     pub backoffs: Backoffs,
     /// How long we stay with an endpoint that is not the first in the order of preference before we look whether a
@@ -59,6 +62,7 @@ impl Default for PoolOptions {
             ping_interval: Duration::from_secs(10),
             inactive_limit: Duration::from_secs(30),
             max_block_age: Duration::from_secs(120),
+            head_silence: Duration::from_secs(60),
             backoffs: Backoffs::default(),
             return_after: Duration::from_secs(60),
             clock: Clock::default(),
@@ -114,6 +118,8 @@ pub struct EndpointPool {
     active: tokio::sync::Mutex<(u64, Option<Active>)>,
     genesis: Mutex<Option<String>>,
     wish: Mutex<preferred::Wish>,
+    /// The highest final block that was seen, and when it was new.
+    highest: Mutex<Option<(u64, Instant)>>,
 }
 
 impl EndpointPool {
@@ -131,6 +137,7 @@ impl EndpointPool {
             active: tokio::sync::Mutex::new((0, None)),
             genesis: Mutex::new(None),
             wish: Mutex::default(),
+            highest: Mutex::default(),
         }
     }
 
@@ -184,6 +191,27 @@ impl EndpointPool {
         if let Some(active) = guard.1.take() {
             self.note_fault(active.index, &Fault::Away(why.to_owned()));
         }
+    }
+
+    /// Notes a final block that the endpoint in use reports as its newest, and leaves the endpoint when that has
+    /// been the same for too long.
+    pub(crate) async fn saw_final(&self, number: u64) {
+        let silent = {
+            let mut highest = self.highest.lock().unwrap_or_else(PoisonError::into_inner);
+            let (known, since) = highest.get_or_insert_with(|| (number, Instant::now()));
+            let silent = since.elapsed();
+            if number <= *known && silent < self.options.head_silence {
+                return;
+            }
+            *since = Instant::now();
+            if number > *known {
+                *known = number;
+                return;
+            }
+            silent
+        };
+        self.abandon_active(&format!("no new final block for {silent:?}"))
+            .await;
     }
 
     fn note_good(&self, index: usize) {

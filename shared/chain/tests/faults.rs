@@ -62,6 +62,40 @@ async fn failed_over() -> (DevChainHandle, DevChainHandle, ChainClient) {
     (first, second, client)
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_answers_and_stands_still_is_left_for_one_that_follows_the_chain() {
+    let same = || DevChainConfig {
+        mode: Mode::Manual,
+        start_time: Some(Duration::from_secs(1_800_000_000)),
+        ..config(Spec::S439)
+    };
+    let first = DevChain::start(same()).await.unwrap();
+    let second = DevChain::start(same()).await.unwrap();
+    let mut options = options(&format!("{},{}", first.url(), second.url()));
+    options.pool.head_silence = Duration::from_millis(500);
+    options.pool.clock = Clock::new(second.clock());
+    let client = ChainClient::connect(options).await.unwrap();
+    let port = ChainPort::new(client.clone(), None);
+    let stands = port.head().await.unwrap();
+    assert!(client.health().await[0].active);
+    second.new_blocks(30);
+    let goes_on = timeout(Duration::from_secs(30), async {
+        loop {
+            let newer = port.next_head(stands.number, Duration::from_millis(200));
+            if newer.await.is_ok_and(|head| head.number > stands.number) {
+                return;
+            }
+        }
+    });
+    goes_on.await.unwrap();
+    let health = client.health().await;
+    assert!(health[1].active, "{health:?}");
+    let why = health[0].last_error.as_deref().unwrap();
+    assert!(why.starts_with("no new final block for"), "{why}");
+    first.stop().await;
+    second.stop().await;
+}
+
 fn heal(chain: &DevChainHandle) {
     chain.fault(&Fault::TurnAway {
         times: 0,

@@ -55,9 +55,11 @@ impl EndpointPool {
                 wish.look_at = None;
                 return;
             }
-            let short = wish.returned.take().is_some_and(|(at, to)| {
-                to < index && at.elapsed() < after.saturating_mul(wish.waits.max(1))
-            });
+            let lasting = after.saturating_mul(wish.waits.max(1)) * 3;
+            let short = wish
+                .returned
+                .take()
+                .is_some_and(|(at, to)| to < index && at.elapsed() < lasting);
             wish.waits = if short {
                 wish.waits.saturating_mul(2).min(MOST_WAITS)
             } else {

@@ -1,5 +1,5 @@
 # Two commands; each does its own set-up on a fresh Debian 12 with a Rust toolchain.
-.PHONY: demo test ci docs-bless fleet bench-fleet mutants fuzz
+.PHONY: demo test ci docs-bless fleet epochs bench-fleet mutants fuzz
 
 demo:        ## a whole subnet on this machine, judged by a real validator
 	@scripts/setup.sh build
@@ -20,6 +20,9 @@ docs-bless:  ## writes generated pages anew
 fleet:       ## the fleet under faults; NEXIS_FLEET_SCHEDULES and NEXIS_FLEET_SEED choose how many and which
 	@cargo build -q -p nexis-scheduler -p nexis-worker --bins
 	@cargo test -q -p nexis-e2e --test fleet -- --nocapture --test-threads 1
+
+epochs:      ## weight epochs under faults: NEXIS_EPOCHS of plain and as many of committed weights, from NEXIS_SEED on
+	@cargo test -q -p nexis-scheduler --test epochs -- --nocapture --test-threads 1 whatever_goes_wrong
 
 bench-fleet: ## queue and board beside Celery and a bare loop; NEXIS_BENCH_JOBS, _PEER_JOBS, _ROUNDS choose how much
 	@scripts/setup.sh test

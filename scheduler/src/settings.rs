@@ -56,6 +56,7 @@ pub fn connection(settings: &Settings) -> Result<ConnectOptions, WrongSetting> {
         }
     }
     options.pool.request_timeout = settings.chain.timeout;
+    options.pool.head_silence = settings.chain.head_silence;
     Ok(options)
 }
 

@@ -73,14 +73,27 @@ impl Submitter {
         let newest = epoch == now && self.waiting.iter().all(|other| other.epoch <= epoch);
         let again = newest && state == RevealState::Missed && record.missed_reveals < COMMITS_AGAIN;
         record.missed_reveals += 1;
-        let last = if state == RevealState::Missed {
-            format!("the chain did not open commit {extrinsic}")
-        } else {
-            format!("commit {extrinsic} is gone and the node has forgotten whether it was opened")
+        let last = match (state, newest) {
+            (RevealState::Missed, _) if again => {
+                format!("the chain did not open commit {extrinsic}")
+            }
+            (RevealState::Missed, true) => {
+                format!(
+                    "the chain did not open commit {extrinsic} either, made in place of another one"
+                )
+            }
+            (RevealState::Missed, false) => {
+                format!(
+                    "the chain did not open commit {extrinsic}; newer weights take the place of its own"
+                )
+            }
+            _ => format!(
+                "commit {extrinsic} is gone and the node has forgotten whether it was opened"
+            ),
         };
         tracing::error!(%epoch, again, reason = last,
             "alert: a commit was not revealed; check permit, stake and version key with `nexis doctor`, and the clock");
-        record.last_error = Some(last.clone());
+        record.last_error = again.then(|| last.clone());
         if again {
             let archive = scheduler.ports.archive.as_ref();
             for mut attempt in Attempt::open(archive, epoch).await? {

@@ -1,40 +1,56 @@
 //! One dev chain, two schedulers, an archive full of decisions, and what goes wrong.
 
+mod judge;
+mod trouble;
+mod watched;
+
 use async_trait::async_trait;
-use nexis_chain::{ChainClient, ChainPort, ConnectOptions, Wallet};
+use nexis_chain::{ChainClient, ChainPort, Clock, ConnectOptions, Wallet};
 use nexis_devchain::{
-    DevChain, DevChainConfig, DevChainHandle, Fault, GenesisNeuron, Spec, WeightChange,
+    DevChain, DevChainConfig, DevChainHandle, Fault, GenesisNeuron, Mode, Spec, WeightChange,
 };
 use nexis_local::{DirArchive, HandClock, LocalBoard, LocalQueue, LocalQueueOptions};
 use nexis_ports::{Archive, Bucket, BucketAccess, FetchError, FetchLimits, Fetched};
 use nexis_protocol::decision::Decision;
 use nexis_protocol::profile::Profile;
-use nexis_protocol::{Digest, Hotkey, IntervalId, Netuid, WeightEpoch, weights};
+use nexis_protocol::{Digest, Hotkey, IntervalId, Netuid};
 use nexis_scheduler::ledger::DecisionFile;
 use nexis_scheduler::{
-    Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts, SubmissionRecord, SubmissionState,
+    Event, Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts, SubmissionRecord,
 };
 use nexis_wire::{JobRules, Sampling, VisionChecks};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use watched::{Activity, WatchedArchive, WatchedChain};
 
 const NETUID: Netuid = Netuid::new(70);
-/// Shortest time between blocks.
+/// The next block comes when every scheduler has seen the last one and has had nothing to do for so long,
+const QUIET: Duration = Duration::from_millis(4);
+/// or, while one has something on its way, when it has not talked to the chain for so long.
+const QUIET_IN_FLIGHT: Duration = Duration::from_millis(30);
+/// It comes in any case after this time: a chain does not wait for those who are cut off from it,
 const BLOCK: Duration = Duration::from_millis(50);
-/// A block takes at least so many times what [`work`] takes: on a busy machine the chain's clock slows down with
-/// those who follow it, so that "in time" means the same everywhere.
+/// or so many times what [`work`] takes: on a busy machine the chain's clock slows down with those who follow it, so
+/// that "in time" means the same everywhere.
 const WORKS_PER_BLOCK: u32 = 8;
+/// How often we look whether everybody is idle.
+const LOOK: Duration = Duration::from_millis(1);
 const LENGTH: u64 = 20;
 pub const PERIOD: u64 = 60;
 const START: u64 = 1_190;
 /// Blocks at the beginning of an epoch in which things go wrong; the rest of it belongs to what mends them.
 const ROUGH: u64 = 28;
-/// Blocks of one of the chain's own epochs.
-const TEMPO: u64 = 80;
+/// Blocks of one of the chain's own epochs: commits are opened in the weight epoch that made them,
+pub const SHORT_TEMPO: u16 = 20;
+/// or in the next one.
+pub const LONG_TEMPO: u16 = 80;
+/// Blocks for which a signature is good at most.
+const LONGEST_LIFE: u64 = 16;
 const LEASE: Duration = Duration::from_secs(60);
 const MINERS: [&str; 5] = ["//Bob", "//Charlie", "//Dave", "//Eve", "//Ferdie"];
 
@@ -48,8 +64,18 @@ pub fn asked(name: &str) -> Option<u64> {
     Some(value.parse().expect("a whole number"))
 }
 
-pub fn wallet(uri: &str) -> Wallet {
+fn wallet(uri: &str) -> Wallet {
     Wallet::from_uri(uri).unwrap()
+}
+
+/// The hotkey of a development key. Each is derived once: that takes as long as all else in an epoch.
+fn hotkey(uri: &str) -> Hotkey {
+    static DERIVED: Mutex<BTreeMap<String, Hotkey>> = Mutex::new(BTreeMap::new());
+    let mut derived = DERIVED.lock().unwrap();
+    let found = derived.entry(uri.to_owned());
+    found
+        .or_insert_with(|| wallet(uri).hotkey().clone())
+        .clone()
 }
 
 /// Numbers that follow from a seed.
@@ -60,6 +86,10 @@ impl Draws {
         self.1 += 1;
         let text = Digest::of(format!("{}:{}", self.0, self.1).as_bytes()).to_string();
         u64::from_str_radix(&text[..12], 16).unwrap() % limit
+    }
+
+    fn pick(&mut self, of: u64) -> usize {
+        usize::try_from(self.below(of)).unwrap()
     }
 }
 
@@ -99,7 +129,7 @@ async fn decide_all(archive: &DirArchive, draws: &mut Draws, until: u64) {
     for interval in (START / LENGTH * LENGTH - 10 * LENGTH..until).step_by(20) {
         let interval_id = IntervalId::new(interval);
         let decisions = MINERS.map(|miner| Decision {
-            miner_hotkey: wallet(miner).hotkey().clone(),
+            miner_hotkey: hotkey(miner),
             interval_id,
             accepted: true,
             failures: Vec::new(),
@@ -139,6 +169,40 @@ pub enum Trouble {
     Drawn,
     /// Each time weights are in a block that is not final yet, the leader loses its lease.
     LeaseLostAtInclusion,
+    /// While the first commit waits, the runtime begins to count epochs in another way.
+    UpgradedWhileSealed,
+    /// The chain drops the first commit where it should open it, without a word.
+    RevealLost,
+    /// The same, when the epoch that made it is over.
+    RevealLostLate,
+    /// A scored miner's slot changes hands in the very block that holds the weights.
+    SlotTakenUnderWay,
+    /// The leader dies when an epoch is about to begin, and its lease is over.
+    LeaderDies,
+}
+
+/// What a world is made of.
+#[derive(Clone, Copy)]
+pub struct Plan {
+    pub seed: u64,
+    pub epochs: u64,
+    pub commit_reveal: bool,
+    pub trouble: Trouble,
+    /// `None`: what the seed draws.
+    pub tempo: Option<u16>,
+}
+
+/// What a run saw.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Epochs that were looked at.
+    pub epochs: u64,
+    /// Commits that the chain dropped in silence, each of them noticed.
+    pub reveals_lost: u64,
+    /// Of those, the ones that were committed again.
+    pub committed_again: u64,
+    /// Epochs whose weights never counted, because newer ones were on their way when the loss was noticed.
+    pub superseded: u64,
 }
 
 pub struct World {
@@ -147,10 +211,18 @@ pub struct World {
     archive: DirArchive,
     board: LocalBoard,
     clock: Arc<HandClock>,
-    schedulers: Vec<JoinHandle<Result<(), SchedulerError>>>,
+    schedulers: Vec<(JoinHandle<Result<(), SchedulerError>>, Arc<Activity>)>,
     started: u64,
+    /// Which one led last, by the order in which they were started.
+    leader: Arc<AtomicU64>,
+    blocks: watch::Sender<u64>,
+    /// What schedulers told of reveals that did not happen: the epoch, and whether it was committed again.
+    told: Arc<Mutex<Vec<(u64, bool)>>>,
+    tempo: u16,
     draws: Draws,
     changes: Vec<WeightChange>,
+    /// Who owned the slots at the blocks at which those changes can have been signed.
+    owners: BTreeMap<u64, Vec<[u8; 32]>>,
     looked: u64,
     log: Vec<String>,
 }
@@ -160,8 +232,9 @@ impl World {
         self.started += 1;
         let mut options = ConnectOptions::new(self.chain.url().parse().unwrap());
         options.allow_other_genesis = true;
-        options.block_time = Some(BLOCK);
+        options.block_time = Some(Duration::from_millis(20));
         let pool = &mut options.pool;
+        pool.clock = Clock::new(self.chain.clock());
         pool.request_timeout = Duration::from_secs(1);
         pool.connect_timeout = Duration::from_secs(1);
         pool.ping_interval = Duration::from_millis(100);
@@ -169,12 +242,21 @@ impl World {
         pool.backoffs.away_first = Duration::from_millis(10);
         pool.backoffs.away_most = Duration::from_millis(50);
         pool.backoffs.limited_first = Duration::from_millis(50);
-        let port = ChainPort::new(ChainClient::new(options), Some(wallet("//Alice")));
+        let activity = Arc::new(Activity::default());
+        let chain = WatchedChain {
+            inner: ChainPort::new(ChainClient::new(options), Some(wallet("//Alice"))),
+            activity: Arc::clone(&activity),
+            blocks: self.blocks.subscribe(),
+        };
+        let archive = WatchedArchive {
+            inner: self.archive.clone(),
+            activity: Arc::clone(&activity),
+        };
         let ports = SchedulerPorts {
             queue: Arc::new(LocalQueue::new(LocalQueueOptions::default())),
             board: Arc::new(self.board.clone()),
-            chain: Arc::new(port),
-            archive: Arc::new(self.archive.clone()),
+            chain: Arc::new(chain),
+            archive: Arc::new(archive),
             bucket: Arc::new(NoBucket),
         };
         let options = SchedulerOptions {
@@ -186,41 +268,60 @@ impl World {
             clips_deadline_blocks: 18,
             lease: LEASE,
             republish_after: Duration::from_secs(30),
-            poll: Duration::from_millis(20),
+            poll: Duration::from_millis(500),
             submit: true,
             max_open_rounds: 2,
             retry_unit: Duration::from_millis(5),
             clock: || 1_700_000_000.0,
         };
-        let scheduler = Scheduler::new(ports, options, Arc::new(|_| {}));
-        self.schedulers.push(tokio::spawn(async move {
-            scheduler.run(CancellationToken::new()).await
-        }));
+        let (told, leader) = (Arc::clone(&self.told), Arc::clone(&self.leader));
+        let number = self.started;
+        let scheduler = Scheduler::new(
+            ports,
+            options,
+            Arc::new(move |event| match event {
+                Event::RevealMissed { epoch, again } => {
+                    told.lock().unwrap().push((epoch.get(), *again));
+                }
+                Event::Leading => leader.store(number, Ordering::SeqCst),
+                _ => {}
+            }),
+        );
+        let task = tokio::spawn(async move { scheduler.run(CancellationToken::new()).await });
+        self.schedulers.push((task, activity));
     }
 
-    /// Runs so many epochs; answers how many were looked at.
-    pub async fn run(seed: u64, epochs: u64, commit_reveal: bool, trouble: Trouble) -> u64 {
+    /// Runs so many epochs.
+    pub async fn run(plan: Plan) -> Seen {
         let folder = tempfile::tempdir().unwrap();
         let neuron = |uri: &str, permit| GenesisNeuron {
-            hotkey: wallet(uri).hotkey().public_key(),
+            hotkey: hotkey(uri).public_key(),
             stake_rao: 7_000_000_000_000,
             permit,
         };
         let mut neurons = vec![neuron("//Alice", true)];
         neurons.extend(MINERS.map(|miner| neuron(miner, false)));
+        let mut draws = Draws(plan.seed, 0);
+        let spec = match plan.trouble {
+            Trouble::UpgradedWhileSealed => Spec::S419,
+            _ => [Spec::S365, Spec::S419, Spec::S439][draws.pick(3)],
+        };
+        let drawn = [SHORT_TEMPO, LONG_TEMPO][draws.pick(2)];
+        let tempo = plan.tempo.unwrap_or(drawn);
         let chain = DevChain::start(DevChainConfig {
-            // Commits do not outlive the upgrade that changed how epochs are counted (423).
-            spec: if commit_reveal {
-                Spec::S439
-            } else {
-                Spec::S419
-            },
-            // Blocks are made by hand, at the time of the wall.
-            block_time: Duration::from_secs(3_600),
+            spec,
+            // Blocks are made by hand. By the chain's own clock, which the schedulers go by, they are 12 s apart, so
+            // that the beacon's rounds are what they are elsewhere.
+            mode: Mode::Manual,
+            block_time: Duration::from_secs(12),
             start_block: START,
-            tempo: u16::try_from(TEMPO).unwrap(),
+            tempo,
             weights_rate_limit: 20,
-            commit_reveal,
+            commit_reveal: plan.commit_reveal,
+            reveal_period: match plan.trouble {
+                Trouble::RevealLostLate => 2,
+                _ => 1,
+            },
             state_blocks: 2_000,
             neurons,
             ..DevChainConfig::default()
@@ -228,63 +329,133 @@ impl World {
         .await
         .unwrap();
         let archive = DirArchive::open(folder.path()).unwrap();
-        let mut draws = Draws(seed, 0);
         // However long the start takes: there are decisions for what follows.
         decide_all(
             &archive,
             &mut draws,
-            (START / PERIOD + 60 + epochs) * PERIOD,
+            (START / PERIOD + 60 + plan.epochs) * PERIOD,
         )
         .await;
         let clock = Arc::new(HandClock::new());
         let board = LocalBoard::open(&folder.path().join("board"), Arc::clone(&clock)).unwrap();
         let mut world = Self {
-            seed,
+            seed: plan.seed,
             chain,
             archive,
             board,
             clock,
             schedulers: Vec::new(),
             started: 0,
+            leader: Arc::default(),
+            blocks: watch::Sender::new(0),
+            told: Arc::default(),
+            tempo,
             draws,
             changes: Vec::new(),
+            owners: BTreeMap::new(),
             looked: START,
-            log: Vec::new(),
+            log: vec![format!("{START}: begins at {spec:?}, tempo {tempo}")],
         };
         world.scheduler();
         world.scheduler();
         let first = world.first_noted().await;
-        let end = (first + epochs) * PERIOD;
-        match trouble {
-            Trouble::Drawn => world.live(end).await,
+        let end = (first + plan.epochs) * PERIOD;
+        match plan.trouble {
+            Trouble::Drawn => world.live(end, plan.commit_reveal).await,
             Trouble::LeaseLostAtInclusion => world.lose_leases(end).await,
+            Trouble::UpgradedWhileSealed => {
+                world.first_change().await;
+                world.chain.set_spec(Spec::S439).unwrap();
+                world.until(end).await;
+            }
+            Trouble::LeaderDies => world.lose_leaders(end).await,
+            Trouble::SlotTakenUnderWay => world.take_slots(end).await,
+            Trouble::RevealLost | Trouble::RevealLostLate => {
+                world.chain.fault(&Fault::LoseReveals(1));
+                world.until(end).await;
+            }
         }
-        let looked_at = world.judge(first..first + epochs, commit_reveal).await;
-        for task in world.schedulers.drain(..) {
+        let seen = world.judge(first..first + plan.epochs, &plan).await;
+        for (task, _) in world.schedulers.drain(..) {
             task.abort();
             let _aborted = task.await.is_err();
         }
         world.chain.stop().await;
-        looked_at
+        seen
     }
 
     fn note_changes(&mut self) {
         let to = self.chain.finalized().number + 1;
-        self.changes
-            .extend(self.chain.weight_changes(0, self.looked..to));
+        for change in self.chain.weight_changes(0, self.looked..to) {
+            for block in change.block - LONGEST_LIFE..=change.block {
+                let owners = self.chain.owners(block);
+                self.owners.extend(owners.map(|owners| (block, owners)));
+            }
+            self.changes.push(change);
+        }
         self.looked = to;
     }
 
-    /// The next block, when everybody had time to see the last one.
+    /// The next block, when everybody has seen the last one or had time to.
     async fn block(&mut self) {
-        let begun = Instant::now();
-        let took = work().await;
-        let pause = BLOCK.max(took * WORKS_PER_BLOCK);
-        tokio::time::sleep(pause.saturating_sub(begun.elapsed())).await;
+        self.all_saw_the_last().await;
         self.chain.new_block();
+        self.tell_of_blocks();
+    }
+
+    async fn all_saw_the_last(&self) {
+        let begun = Instant::now();
+        if !self.is_quiet_within(begun, BLOCK).await {
+            let pause = BLOCK.max(work().await * WORKS_PER_BLOCK);
+            self.is_quiet_within(begun, pause).await;
+        }
+    }
+
+    fn tell_of_blocks(&mut self) {
+        self.blocks.send_replace(self.chain.head().number);
         self.note_changes();
-        for task in &self.schedulers {
+        for (task, _) in &self.schedulers {
             assert!(!task.is_finished(), "seed {}: a scheduler ended", self.seed);
+        }
+    }
+
+    /// Waits until all that the schedulers wait for is the next block.
+    async fn is_quiet_within(&self, begun: Instant, at_most: Duration) -> bool {
+        let finalized = self.chain.finalized().number;
+        let (mut calls, mut silent_since) = (self.chain.traffic().0, Instant::now());
+        loop {
+            let now = self.chain.traffic().0;
+            if now != calls {
+                (calls, silent_since) = (now, Instant::now());
+            }
+            let in_flight = self
+                .schedulers
+                .iter()
+                .any(|(_, doing)| doing.is_in_flight());
+            let quiet = if in_flight { QUIET_IN_FLIGHT } else { QUIET };
+            let mut all = self.schedulers.iter();
+            if silent_since.elapsed() >= quiet
+                && all.all(|(_, doing)| doing.is_idle(finalized, quiet))
+            {
+                return true;
+            }
+            if begun.elapsed() >= at_most {
+                return false;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn until(&mut self, end: u64) {
+        while self.chain.finalized().number < end {
+            self.block().await;
+        }
+    }
+
+    /// Until weights or a commit are in a final block.
+    async fn first_change(&mut self) {
+        while self.changes.is_empty() {
+            self.block().await;
         }
     }
 
@@ -299,7 +470,7 @@ impl World {
         }
     }
 
-    async fn live(&mut self, end: u64) {
+    async fn live(&mut self, end: u64, commit_reveal: bool) {
         let mut disturbed = (0, 0, false);
         while self.chain.finalized().number < end {
             self.block().await;
@@ -314,13 +485,66 @@ impl World {
                 continue;
             }
             disturbed.2 = true;
-            let first = self.disturb().await;
+            let first = if commit_reveal && self.draws.below(8) == 0 {
+                self.fault(Fault::LoseReveals(1))
+            } else {
+                self.disturb().await
+            };
             self.log.push(format!("{head}: {first}"));
             if self.draws.below(2) == 0 {
                 let second = self.disturb_connection().await;
                 self.log.push(format!("{head}: {second}"));
             }
         }
+    }
+
+    async fn take_slots(&mut self, end: u64) {
+        let mut taken_in = 0;
+        while self.chain.finalized().number < end {
+            self.all_saw_the_last().await;
+            let epoch = self.chain.head().number / PERIOD;
+            if self.chain.pooled() > 0 && taken_in != epoch {
+                let stranger = GenesisNeuron {
+                    hotkey: hotkey(&format!("//Stranger{epoch}")).public_key(),
+                    stake_rao: 0,
+                    permit: false,
+                };
+                self.chain.register_neuron(&stranger, Some(2));
+                taken_in = epoch;
+            } else {
+                self.chain.new_block();
+            }
+            self.tell_of_blocks();
+        }
+        assert!(taken_in > 0, "no slot was taken");
+    }
+
+    /// Each of two schedulers is followed by a new one when it dies as the leader.
+    async fn lose_leaders(&mut self, end: u64) {
+        while self.chain.finalized().number + PERIOD < end {
+            let turn = (self.chain.finalized().number / PERIOD + 1) * PERIOD;
+            self.until(turn - 1).await;
+            // The older ones come first.
+            let leads = self.leader.load(Ordering::SeqCst);
+            let place = usize::from(leads == self.started);
+            self.schedulers.remove(place).0.abort();
+            self.clock.advance(LEASE * 2);
+            let (begun, head) = (Instant::now(), self.chain.head().number);
+            self.scheduler();
+            let in_block = loop {
+                self.block().await;
+                let best = self.chain.head().number;
+                if let Some(change) = self.chain.weight_changes(0, head + 1..best + 1).first() {
+                    break change.block;
+                }
+            };
+            let (blocks, took) = (in_block - head, begun.elapsed());
+            eprintln!("takeover to weights in a block: {blocks} blocks, {took:?}");
+            // One makes the epoch's first block final, the next one holds them; the rest is for a machine that has
+            // other things to do.
+            assert!(blocks <= 8, "{blocks} blocks");
+        }
+        self.until(end).await;
     }
 
     async fn lose_leases(&mut self, end: u64) {
@@ -336,150 +560,5 @@ impl World {
                 self.clock.advance(LEASE * 2);
             }
         }
-    }
-
-    async fn disturb(&mut self) -> String {
-        match self.draws.below(12) {
-            0 => self.fault(Fault::Usurped),
-            1 => self.fault(Fault::Dropped),
-            2 => self.fault(Fault::Invalid),
-            3 => self.refuse(1014, "Priority is too low"),
-            4 => self.refuse(1012, "Transaction is temporarily banned"),
-            5 => self.refuse(1013, "Transaction Already Imported"),
-            6 => {
-                let depth = self.chain.reorganise(1 + self.draws.below(2));
-                format!("reorganised {depth} blocks")
-            }
-            7 | 8 => {
-                let which = usize::try_from(self.draws.below(2)).unwrap();
-                self.schedulers.remove(which).abort();
-                self.clock.advance(LEASE * 2);
-                self.scheduler();
-                format!("scheduler {which} replaced")
-            }
-            9 => {
-                let spec = [Spec::S439, Spec::S461][usize::try_from(self.draws.below(2)).unwrap()];
-                self.chain.set_spec(spec).unwrap();
-                format!("runtime {spec:?}")
-            }
-            10 => {
-                let uid = 1 + u16::try_from(self.draws.below(5)).unwrap();
-                let stranger = wallet(&format!("//Stranger{}", self.draws.below(1_000)));
-                let neuron = GenesisNeuron {
-                    hotkey: stranger.hotkey().public_key(),
-                    stake_rao: 0,
-                    permit: false,
-                };
-                // Never so many that nobody who was scored is left.
-                if uid != 1 {
-                    self.chain.register_neuron(&neuron, Some(uid));
-                }
-                format!("slot {uid} changed hands")
-            }
-            _ => self.disturb_connection().await,
-        }
-    }
-
-    async fn disturb_connection(&mut self) -> String {
-        match self.draws.below(6) {
-            0 => self.fault(Fault::DropConnections),
-            1 => self.fault(Fault::ClosePolicy),
-            2 => {
-                self.chain.fault(&Fault::Silence(true));
-                tokio::time::sleep(Duration::from_millis(400)).await;
-                self.fault(Fault::Silence(false))
-            }
-            3 => {
-                self.chain.fault(&Fault::Delay(Duration::from_millis(60)));
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                self.fault(Fault::Delay(Duration::ZERO))
-            }
-            4 => {
-                self.chain.fault(&Fault::TurnAway {
-                    times: 3,
-                    retry_after: 0,
-                });
-                self.fault(Fault::DropConnections)
-            }
-            _ => self.fault(Fault::RateLimit(2)),
-        }
-    }
-
-    fn fault(&self, fault: Fault) -> String {
-        self.chain.fault(&fault);
-        format!("{fault:?}")
-    }
-
-    fn refuse(&self, code: i32, message: &str) -> String {
-        self.fault(Fault::SubmitError {
-            code,
-            message: message.to_owned(),
-        })
-    }
-
-    async fn judge(&mut self, epochs: Range<u64>, commit_reveal: bool) -> u64 {
-        let mut bad = Vec::new();
-        for epoch in epochs.clone() {
-            // The last commits are opened at most two of the chain's epochs later.
-            let mut patience = 4 * TEMPO;
-            let record = loop {
-                let epoch = WeightEpoch::new(epoch);
-                let found = SubmissionRecord::load(&self.archive, epoch).await.unwrap();
-                let settled = found.as_ref().is_some_and(|record| {
-                    matches!(
-                        record.state,
-                        SubmissionState::Done(_) | SubmissionState::Missed { .. }
-                    )
-                });
-                if settled || patience == 0 {
-                    break found;
-                }
-                patience -= 1;
-                self.block().await;
-            };
-            let changes: Vec<&WeightChange> = self
-                .changes
-                .iter()
-                .filter(|change| change.block / PERIOD == epoch)
-                .collect();
-            let done = record
-                .as_ref()
-                .is_some_and(|record| matches!(record.state, SubmissionState::Done(_)));
-            if changes.len() != 1 || !done {
-                let record = record.map(|r| (r.state, r.attempts, r.last_error));
-                let changes: Vec<u64> = changes.iter().map(|change| change.block).collect();
-                bad.push(format!("epoch {epoch}: {changes:?}, {record:?}"));
-            } else if !commit_reveal {
-                check_owners(&record.unwrap(), changes[0]);
-            }
-        }
-        self.log.retain(|line| {
-            let block: u64 = line.split(':').next().unwrap().parse().unwrap();
-            let epoch = format!("epoch {}:", block / PERIOD);
-            bad.iter().any(|bad| bad.starts_with(&epoch))
-        });
-        assert!(
-            bad.is_empty(),
-            "seed {}: {bad:#?}\n{:#?}",
-            self.seed,
-            self.log
-        );
-        epochs.end - epochs.start
-    }
-}
-
-/// Each share went to the hotkey that it was computed for.
-fn check_owners(record: &SubmissionRecord, change: &WeightChange) {
-    let uids: Vec<u16> = record.weights.iter().map(|(uid, ..)| *uid).collect();
-    let shares: Vec<f64> = record.weights.iter().map(|(.., share)| *share).collect();
-    let scaled = weights::scale_to_u16(&uids, &shares).unwrap();
-    assert_eq!(change.weights, scaled, "{record:?}");
-    for (uid, hotkey, share) in &record.weights {
-        let owner = Hotkey::from_public_key(&change.owners[usize::from(*uid)]);
-        assert!(
-            *share == 0.0 || owner == *hotkey,
-            "slot {uid} at {}",
-            change.block
-        );
     }
 }

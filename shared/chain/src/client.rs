@@ -10,7 +10,7 @@ use scale_decode::DecodeAsType;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use subxt::backend::LegacyBackend;
 use subxt::client::{OnlineClient, OnlineClientAtBlock};
 use subxt::config::substrate::{BlakeTwo256, SubstrateHeader};
@@ -61,7 +61,8 @@ pub struct ConnectOptions {
     pub pool: PoolOptions,
     /// Folder for the last good snapshot; none: it is not kept.
     pub workdir: Option<PathBuf>,
-    /// Time between blocks, when the chain's constant does not say it (a dev chain with a fast clock).
+    /// Time between blocks as far as pauses and patience go, when the chain's constant does not say it (a dev chain
+    /// whose blocks are made faster than its own clock goes).
     pub block_time: Option<Duration>,
 }
 
@@ -153,6 +154,7 @@ impl ChainClient {
             .await
             .map_err(|e| self.rpc_error("the finalized head", &e))?;
         let header = self.header(Some(hash)).await?;
+        self.inner.pool.saw_final(header.number).await;
         Ok(Head {
             number: BlockNumber::new(header.number),
             hash: show(hash),
@@ -183,9 +185,7 @@ impl ChainClient {
     pub async fn head_age(&self) -> Result<(Head, Duration), ChainError> {
         let view = self.at(&At::Best).await?;
         let millis: u64 = self.read(&view, "Timestamp", "Now", ()).await?;
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = self.now();
         let head = Head {
             number: BlockNumber::new(view.block_number()),
             hash: show(view.block_hash()),
@@ -193,17 +193,18 @@ impl ChainClient {
         Ok((head, now.saturating_sub(Duration::from_millis(millis))))
     }
 
-    /// Time between blocks: the setting, else the chain's constant (`Aura.SlotDuration`), else 12 s.
+    /// Time between blocks that we pace ourselves by: the setting, else [`slot_time`].
     pub async fn block_time(&self) -> Result<Duration, ChainError> {
         if let Some(set) = self.inner.options.block_time {
             return Ok(set);
         }
         let at = self.at(&At::Best).await?;
-        let millis: u64 = at
-            .constants()
-            .entry(dynamic::constant::<u64>("Aura", "SlotDuration"))
-            .unwrap_or(12_000);
-        Ok(Duration::from_millis(millis.max(1)))
+        Ok(slot_time(&at))
+    }
+
+    /// The time by the options' clock.
+    pub(crate) fn now(&self) -> Duration {
+        self.inner.options.pool.clock.now()
     }
 
     /// Version of the runtime at the newest block.
@@ -393,6 +394,16 @@ impl ChainClient {
             })
             .transpose()
     }
+}
+
+/// Time between blocks by the chain's own constant (`Aura.SlotDuration`), else 12 s: what its clock, and with it the
+/// beacon's, goes forward by.
+pub(crate) fn slot_time(view: &AtBlock) -> Duration {
+    let millis: u64 = view
+        .constants()
+        .entry(dynamic::constant::<u64>("Aura", "SlotDuration"))
+        .unwrap_or(12_000);
+    Duration::from_millis(millis.max(1))
 }
 
 pub(crate) fn head_of(header: &SubstrateHeader<H256>) -> Head {

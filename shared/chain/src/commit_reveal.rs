@@ -5,7 +5,7 @@
 //! make no event: whoever commits must look ([`ChainClient::check_reveal`]).
 
 use crate::calls::Call;
-use crate::client::{At, AtBlock, ChainClient};
+use crate::client::{At, AtBlock, ChainClient, slot_time};
 use crate::error::ChainError;
 use crate::submit::{WeightsOrder, storage_index};
 use crate::timelock::{QUICKNET_GENESIS, QUICKNET_KEY, QUICKNET_PERIOD, WeightsPayload, seal};
@@ -15,7 +15,7 @@ use nexis_ports::{CommitTicket, RevealState};
 use nexis_protocol::{BlockNumber, Netuid};
 use parity_scale_codec::Encode as _;
 use scale_decode::DecodeAsType;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use subxt::dynamic;
 use subxt::utils::AccountId32;
 
@@ -206,13 +206,10 @@ impl ChainClient {
             .await?
             .unwrap_or(4);
         let blocks = (reveal_block + MARGIN_BLOCKS).saturating_sub(view.block_number());
-        let wait = self.block_time().await? * u32::try_from(blocks).unwrap_or(u32::MAX);
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let wait = slot_time(view) * u32::try_from(blocks).unwrap_or(u32::MAX);
         let stored: u64 = self.read(view, "Drand", "LastStoredRound", ()).await?;
         // Never a round that the chain has already, whatever this machine's clock says.
-        let reveal_round = beacon.round_after(now, wait).max(stored + 1);
+        let reveal_round = beacon.round_after(self.now(), wait).max(stored + 1);
         let payload = WeightsPayload {
             hotkey: wallet.hotkey().public_key().to_vec(),
             uids: order.uids.clone(),
@@ -346,25 +343,40 @@ impl ChainClient {
         self.reveal_in_events(ticket, head.number.get()).await
     }
 
-    /// Later weights may stand where those of the commit stood: the blocks of its reveal epoch say whether it was
-    /// opened.
+    /// Later weights may stand where those of the commit stood: the events of the block in which the chain parted with
+    /// it say whether it was opened. That block is found by halving, since the epoch may have come earlier than planned
+    /// (an owner can ask for one, a tempo can be shortened) or later.
     async fn reveal_in_events(
         &self,
         ticket: &CommitTicket,
         head: u64,
     ) -> Result<RevealState, ChainError> {
-        for block in ticket.reveal_block..=ticket.reveal_deadline.min(head) {
-            let at = At::Number(BlockNumber::new(block));
-            match self.opens_at(ticket, &at).await {
-                Ok(true) => return Ok(RevealState::Revealed),
-                Ok(false) => {}
+        let (mut held, mut gone) = (ticket.committed_at, head);
+        // Whether the node still knew that it held the commit there.
+        let mut known = true;
+        while held + 1 < gone {
+            let middle = held.midpoint(gone);
+            let at = At::Number(BlockNumber::new(middle));
+            match self.commit_is_stored(ticket, &at).await {
+                Ok(true) => (held, known) = (middle, true),
+                Ok(false) => gone = middle,
                 Err(ChainError::StatePruned(_) | ChainError::UnknownBlock(_)) => {
-                    return Ok(RevealState::Unseen);
+                    (held, known) = (middle, false);
                 }
                 Err(other) => return Err(other),
             }
         }
-        Ok(RevealState::Missed)
+        match self
+            .opens_at(ticket, &At::Number(BlockNumber::new(gone)))
+            .await
+        {
+            Ok(true) => Ok(RevealState::Revealed),
+            Ok(false) if known => Ok(RevealState::Missed),
+            Ok(false) | Err(ChainError::StatePruned(_) | ChainError::UnknownBlock(_)) => {
+                Ok(RevealState::Unseen)
+            }
+            Err(other) => Err(other),
+        }
     }
 
     async fn opens_at(&self, ticket: &CommitTicket, at: &At) -> Result<bool, ChainError> {

@@ -20,6 +20,7 @@
 
 pub mod calls;
 mod client;
+mod clock;
 pub mod commit_reveal;
 pub mod commitments;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub mod wallet;
 pub mod weights;
 
 pub use client::{At, ChainClient, ConnectOptions, Head};
+pub use clock::Clock;
 pub use endpoint::{Endpoint, FINNEY_GENESIS, GenesisRule, Network, NetworkError};
 pub use error::ChainError;
 pub use heads::HeadStream;

@@ -6,7 +6,7 @@ use crate::snapshot::Snapshot;
 use crate::submit::WeightsOrder;
 use nexis_protocol::{Hotkey, Netuid};
 use serde::{Deserialize, Serialize};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use subxt::utils::AccountId32;
 
 /// Largest difference between this machine's clock and the chain's that the reveal maths bears.
@@ -324,9 +324,7 @@ impl ChainClient {
                 .read(&view, "SubtensorModule", "StakeThreshold", ())
                 .await?,
             owner: owner.map(|o| Hotkey::from_public_key(&o.0)),
-            now: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default(),
+            now: self.now(),
             chain_time: Duration::from_millis(chain_millis),
             block_time: self.block_time().await?,
             finalized: self.head_finalized().await?.number.get(),

@@ -3,19 +3,23 @@
 //! A request goes to the active endpoint. When that one is away, silent, behind or limits us, the
 //! next one is tried, best first; each keeps a back-off of its own. Only requests that are safe to
 //! repeat are repeated: a submission is sent once, and an unclear ending is the caller's to resolve.
+//! When a better endpoint is well again, requests return to it after a while.
 
 mod fault;
+mod preferred;
 
 pub use fault::Backoffs;
 
+use crate::clock::Clock;
 use crate::endpoint::{Endpoint, FINNEY_GENESIS, GenesisRule};
 use crate::error::POOL_MARK;
 use fault::Fault;
+use futures::StreamExt as _;
 use jsonrpsee::core::client::{Client, ClientT as _};
 use jsonrpsee::ws_client::{PingConfig, WsClientBuilder};
 use serde_json::value::RawValue;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use subxt_rpcs::client::{RawRpcFuture, RawRpcSubscription, RpcClientT};
 use subxt_rpcs::{Error as RpcError, UserError};
 use tokio::time::{Instant, sleep, timeout};
@@ -38,8 +42,16 @@ pub struct PoolOptions {
     pub inactive_limit: Duration,
     /// Age of the best block from which an endpoint counts as behind, when there is another one.
     pub max_block_age: Duration,
+    /// How long the newest final block may stay the same before the endpoint in use is left for another one: a node can
+    /// answer every call and have stopped following the chain.
+    pub head_silence: Duration,
     /// How long an endpoint is left alone after a fault.
     pub backoffs: Backoffs,
+    /// How long we stay with an endpoint that is not the first in the order of preference before we look whether a
+    /// better one is well again; longer, up to ten times, when returning to it did not last.
+    pub return_after: Duration,
+    /// Tells how old a block is.
+    pub clock: Clock,
 }
 
 impl Default for PoolOptions {
@@ -50,7 +62,10 @@ impl Default for PoolOptions {
             ping_interval: Duration::from_secs(10),
             inactive_limit: Duration::from_secs(30),
             max_block_age: Duration::from_secs(120),
+            head_silence: Duration::from_secs(60),
             backoffs: Backoffs::default(),
+            return_after: Duration::from_secs(60),
+            clock: Clock::default(),
         }
     }
 }
@@ -102,6 +117,9 @@ pub struct EndpointPool {
     slots: Mutex<Vec<Slot>>,
     active: tokio::sync::Mutex<(u64, Option<Active>)>,
     genesis: Mutex<Option<String>>,
+    wish: Mutex<preferred::Wish>,
+    /// The highest final block that was seen, and when it was new.
+    highest: Mutex<Option<(u64, Instant)>>,
 }
 
 impl EndpointPool {
@@ -118,6 +136,8 @@ impl EndpointPool {
             slots: Mutex::new(slots),
             active: tokio::sync::Mutex::new((0, None)),
             genesis: Mutex::new(None),
+            wish: Mutex::default(),
+            highest: Mutex::default(),
         }
     }
 
@@ -171,6 +191,27 @@ impl EndpointPool {
         if let Some(active) = guard.1.take() {
             self.note_fault(active.index, &Fault::Away(why.to_owned()));
         }
+    }
+
+    /// Notes a final block that the endpoint in use reports as its newest, and leaves the endpoint when that has
+    /// been the same for too long.
+    pub(crate) async fn saw_final(&self, number: u64) {
+        let silent = {
+            let mut highest = self.highest.lock().unwrap_or_else(PoisonError::into_inner);
+            let (known, since) = highest.get_or_insert_with(|| (number, Instant::now()));
+            let silent = since.elapsed();
+            if number <= *known && silent < self.options.head_silence {
+                return;
+            }
+            *since = Instant::now();
+            if number > *known {
+                *known = number;
+                return;
+            }
+            silent
+        };
+        self.abandon_active(&format!("no new final block for {silent:?}"))
+            .await;
     }
 
     fn note_good(&self, index: usize) {
@@ -232,6 +273,7 @@ impl EndpointPool {
                 let endpoint = &self.endpoints[active.index];
                 tracing::info!(%endpoint, "connected to the chain");
                 guard.1 = Some(active.clone());
+                self.settle_with(active.index);
                 return Ok(active);
             }
             let Some(next) = self.soonest_retry() else {
@@ -302,7 +344,7 @@ impl EndpointPool {
             }
         };
         self.check_genesis(&client).await?;
-        let age = block_age(&client).await;
+        let age = block_age(&client, &self.options.clock).await;
         Ok((client, age))
     }
 
@@ -396,6 +438,9 @@ impl RpcClientT for EndpointPool {
             let deadline = Instant::now() + self.budget();
             let once = method.starts_with("author_submit");
             let mut tries = 0;
+            if !once {
+                self.return_to_preferred().await;
+            }
             loop {
                 tries += 1;
                 let active = self.connection(deadline).await?;
@@ -431,9 +476,18 @@ impl RpcClientT for EndpointPool {
                 RpcClientT::subscribe_raw(&*active.client, sub, params, unsub),
             )
             .await;
-            self.settle(&active, answer)
+            let subscription = self
+                .settle(&active, answer)
                 .await
-                .map_err(|(error, _)| error)
+                .map_err(|(error, _)| error)?;
+            // What follows comes over this connection, also when requests go to another endpoint meanwhile.
+            let kept = active.client;
+            Ok(RawRpcSubscription {
+                stream: Box::pin(subscription.stream.inspect(move |_| {
+                    let _open = &kept;
+                })),
+                id: subscription.id,
+            })
         })
     }
 }
@@ -452,7 +506,7 @@ fn with_data(user: UserError) -> UserError {
 
 /// Age of the endpoint's best block by its own timestamp. Zero when it does not say: then only
 /// silence counts against it.
-async fn block_age(client: &Client) -> Duration {
+async fn block_age(client: &Client, clock: &Clock) -> Duration {
     let answer: Result<Option<String>, _> = client
         .request("state_getStorage", jsonrpsee::rpc_params![TIMESTAMP_NOW])
         .await;
@@ -466,10 +520,7 @@ async fn block_age(client: &Client) -> Duration {
     else {
         return Duration::ZERO;
     };
-    let block = UNIX_EPOCH.checked_add(Duration::from_millis(millis));
-    block
-        .and_then(|at| SystemTime::now().duration_since(at).ok())
-        .unwrap_or_default()
+    clock.now().saturating_sub(Duration::from_millis(millis))
 }
 
 #[cfg(test)]

@@ -174,6 +174,9 @@ impl ChainClient {
         order: &WeightsOrder,
         on_signed: &mut dyn OnSigned,
     ) -> Result<WeightsReport, ChainError> {
+        // To the end: only the node that took the extrinsic knows of it before it is in a block, and another one may
+        // be some blocks behind when we read back.
+        let _stay = self.inner.pool.stay();
         let view = self.at(&At::Best).await?;
         let key = (order.netuid.get(),);
         let commit: bool = self
@@ -264,6 +267,7 @@ impl ChainClient {
             Arc::clone(flights.entry(wallet.hotkey().public_key()).or_default())
         };
         let _alone = flight.lock().await;
+        let _stay = self.inner.pool.stay();
         let mut last = None;
         for attempt in 0..SIGNATURES {
             if attempt > 0 {

@@ -4,12 +4,13 @@
 mod subnet;
 
 use nexis_chain::preflight::Standing;
-use nexis_chain::{At, ChainClient, ChainError, Outcome};
+use nexis_chain::submit::WeightsOrder;
+use nexis_chain::{At, ChainClient, ChainError, Clock, Outcome};
 use nexis_devchain::{DevChain, DevChainConfig, Fault, GenesisNeuron, Mode, Spec};
 use nexis_ports::RevealState;
 use nexis_protocol::{BlockNumber, Netuid, Uid};
 use std::time::Duration;
-use subnet::{NETUID, config, options, order, start, wallet};
+use subnet::{BLOCK, NETUID, config, options, order, start, wallet};
 use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,6 +132,57 @@ async fn a_commit_is_stored_sealed_and_opened_by_the_chain() {
         assert_eq!(chain.weights(0), ticket.expected);
         chain.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whether_a_commit_was_opened_is_known_when_later_weights_stand_in_its_place() {
+    let chain = DevChain::start(DevChainConfig {
+        commit_reveal: true,
+        tempo: 100,
+        block_time: Duration::from_secs(12),
+        mode: Mode::Manual,
+        ..config(Spec::S461)
+    })
+    .await
+    .unwrap();
+    let mut options = options(&chain.url());
+    options.pool.clock = Clock::new(chain.clock());
+    let client = ChainClient::connect(options).await.unwrap();
+    let alice = wallet("//Alice");
+    let mut tickets = Vec::new();
+    for (values, opened) in [
+        (vec![65535, 1], true),
+        (vec![65535, 2], false),
+        (vec![65535, 3], true),
+    ] {
+        if !opened {
+            chain.fault(&Fault::LoseReveals(1));
+        }
+        let order = WeightsOrder { values, ..order() };
+        let (mut noted, mut blocks) = (Vec::new(), tokio::time::interval(BLOCK / 5));
+        let mut sending = Box::pin(client.submit_weights(&alice, &order, &mut noted));
+        let report = loop {
+            tokio::select! {
+                report = &mut sending => break report.unwrap(),
+                _ = blocks.tick() => drop(chain.new_block()),
+            }
+        };
+        let ticket = report.commit.unwrap();
+        let waiting = client.check_reveal(&ticket).await.unwrap();
+        assert_eq!(waiting, RevealState::Waiting);
+        // It is sealed for three blocks after the first one of its epoch.
+        while chain.finalized().number < ticket.reveal_block + 5 {
+            chain.new_block();
+        }
+        assert_eq!(chain.weights(0) == ticket.expected, opened);
+        tickets.push((ticket, opened));
+    }
+    for (ticket, opened) in &tickets {
+        let state = client.check_reveal(ticket).await.unwrap();
+        let expected = [RevealState::Missed, RevealState::Revealed][usize::from(*opened)];
+        assert_eq!(state, expected, "{ticket:?}");
+    }
+    chain.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use nexis_chain::preflight::Standing;
 use nexis_chain::selfcheck::Need;
 use nexis_chain::submit::WeightsOrder;
-use nexis_chain::{At, ChainClient, ChainPort, Outcome};
+use nexis_chain::{At, ChainClient, ChainPort, Clock, Outcome};
 use nexis_devchain::{
     DevChain, DevChainConfig, DevChainHandle, Fault, GenesisNeuron, Mode, Permits, Spec,
 };
@@ -31,6 +31,163 @@ async fn two_nodes() -> (DevChainHandle, DevChainHandle, ChainClient) {
     let client = ChainClient::connect(options(&urls)).await.unwrap();
     assert!(client.health().await[0].active);
     (first, second, client)
+}
+
+const RETURN_AFTER: Duration = Duration::from_millis(300);
+
+/// Two nodes of one chain, whose blocks are made by hand, the first one so cut off that the client has turned to the second.
+async fn failed_over() -> (DevChainHandle, DevChainHandle, ChainClient) {
+    let same = || DevChainConfig {
+        mode: Mode::Manual,
+        start_time: Some(Duration::from_secs(1_800_000_000)),
+        ..config(Spec::S439)
+    };
+    let first = DevChain::start(same()).await.unwrap();
+    let second = DevChain::start(same()).await.unwrap();
+    assert_eq!(first.head(), second.head());
+    let urls = format!("{},{}", first.url(), second.url());
+    let mut options = options(&urls);
+    options.pool.return_after = RETURN_AFTER;
+    options.pool.max_block_age = Duration::from_secs(20);
+    options.pool.backoffs.limited_first = Duration::from_millis(100);
+    // By this clock a node is behind when it has not made the blocks that the second one has.
+    options.pool.clock = Clock::new(second.clock());
+    let client = ChainClient::connect(options).await.unwrap();
+    first.fault(&Fault::TurnAway {
+        times: u64::MAX,
+        retry_after: 0,
+    });
+    first.fault(&Fault::DropConnections);
+    serves(&client, 1, Duration::from_secs(30)).await;
+    (first, second, client)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_answers_and_stands_still_is_left_for_one_that_follows_the_chain() {
+    let same = || DevChainConfig {
+        mode: Mode::Manual,
+        start_time: Some(Duration::from_secs(1_800_000_000)),
+        ..config(Spec::S439)
+    };
+    let first = DevChain::start(same()).await.unwrap();
+    let second = DevChain::start(same()).await.unwrap();
+    let mut options = options(&format!("{},{}", first.url(), second.url()));
+    options.pool.head_silence = Duration::from_millis(500);
+    options.pool.clock = Clock::new(second.clock());
+    let client = ChainClient::connect(options).await.unwrap();
+    let port = ChainPort::new(client.clone(), None);
+    let stands = port.head().await.unwrap();
+    assert!(client.health().await[0].active);
+    second.new_blocks(30);
+    let goes_on = timeout(Duration::from_secs(30), async {
+        loop {
+            let newer = port.next_head(stands.number, Duration::from_millis(200));
+            if newer.await.is_ok_and(|head| head.number > stands.number) {
+                return;
+            }
+        }
+    });
+    goes_on.await.unwrap();
+    let health = client.health().await;
+    assert!(health[1].active, "{health:?}");
+    let why = health[0].last_error.as_deref().unwrap();
+    assert!(why.starts_with("no new final block for"), "{why}");
+    first.stop().await;
+    second.stop().await;
+}
+
+fn heal(chain: &DevChainHandle) {
+    chain.fault(&Fault::TurnAway {
+        times: 0,
+        retry_after: 0,
+    });
+}
+
+/// Asks until the endpoint of this place serves.
+async fn serves(client: &ChainClient, place: usize, within: Duration) {
+    let asking = timeout(within, async {
+        loop {
+            let answered = client.head_best().await.is_ok();
+            if answered && client.health().await[place].active {
+                return;
+            }
+        }
+    });
+    asking.await.unwrap();
+}
+
+/// Whether the first endpoint is left alone while it is asked for much longer than it takes to look at it.
+async fn stays_with_the_second(client: &ChainClient) -> bool {
+    let back = timeout(RETURN_AFTER * 4, async {
+        while !client.health().await[0].active {
+            client.head_best().await.unwrap();
+        }
+    });
+    back.await.is_err()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_better_endpoint_is_returned_to_when_it_is_well_again_and_not_behind() {
+    let (first, second, client) = failed_over().await;
+    let mut heads = client.stream_finalized(None);
+    let mut last = heads.next().await.number;
+    assert!(stays_with_the_second(&client).await, "it turns us away");
+    second.new_blocks(300);
+    heal(&first);
+    assert!(stays_with_the_second(&client).await, "it is 30 s behind");
+    first.new_blocks(300);
+    serves(&client, 0, Duration::from_secs(20)).await;
+    let health = client.health().await;
+    assert!(!health[1].active && health[0].failures == 0, "{health:?}");
+    // A subscription goes on over the connection that it was made on.
+    second.new_blocks(5);
+    let goes_on = timeout(Duration::from_secs(10), async {
+        while last.get() < second.finalized().number {
+            last = heads.next().await.number;
+        }
+    });
+    goes_on.await.unwrap();
+    assert!(first.finalized().number < last.get());
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submission_in_flight_ends_where_it_began_before_the_better_endpoint_is_returned_to() {
+    let (first, second, client) = failed_over().await;
+    let flight = tokio::spawn({
+        let client = client.clone();
+        async move {
+            let (alice, mut noted) = (wallet("//Alice"), Vec::new());
+            let sent = client.submit_weights(&alice, &order(), &mut noted).await;
+            sent.unwrap()
+        }
+    });
+    let included = timeout(Duration::from_secs(30), async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
+        while second.weights(0).is_empty() {
+            ticks.tick().await;
+            second.new_block();
+        }
+    });
+    included.await.unwrap();
+    heal(&first);
+    // In a block, but not in a final one.
+    assert!(stays_with_the_second(&client).await);
+    second.new_blocks(3);
+    let report = timeout(Duration::from_secs(10), flight)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(report.verified, "{report:?}");
+    assert_eq!(
+        second.transactions(&wallet("//Alice").hotkey().public_key()),
+        1
+    );
+    assert!(first.weights(0).is_empty());
+    serves(&client, 0, Duration::from_secs(20)).await;
+    first.stop().await;
+    second.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

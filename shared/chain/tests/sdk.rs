@@ -3,13 +3,16 @@
 
 mod subnet;
 
-use nexis_chain::{Outcome, Wallet};
-use nexis_devchain::{DevChainConfig, GenesisNeuron, Spec};
+use nexis_chain::calls::Call;
+use nexis_chain::{ChainClient, Clock, Outcome, Wallet};
+use nexis_devchain::{Beacon, DevChain, DevChainConfig, GenesisNeuron, Mode, Spec};
 use nexis_protocol::Hotkey;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use subnet::{NETUID, config, start, wallet};
+use std::time::Duration;
+use subnet::{BLOCK, NETUID, config, options, start, wallet};
 use tokio::process::Command;
+use tokio::time::timeout;
 
 fn python() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -47,6 +50,17 @@ fn with_validator(hotkey: &Hotkey, base: DevChainConfig) -> DevChainConfig {
         permit: true,
     });
     config
+}
+
+/// Reveals lie more than a round of the beacon ahead, however late in an epoch the commit comes: the SDK would name a
+/// round that the chain has already.
+fn in_time() -> DevChainConfig {
+    DevChainConfig {
+        commit_reveal: true,
+        tempo: 40,
+        reveal_period: 2,
+        ..config(Spec::S439)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,18 +101,128 @@ async fn the_sdk_commits_where_weights_are_committed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     let made = Wallet::create(folder.path(), "made", "default").unwrap();
-    let (chain, _client) = start(with_validator(
-        made.hotkey(),
-        DevChainConfig {
-            commit_reveal: true,
-            ..config(Spec::S439)
-        },
-    ))
-    .await;
+    let (chain, _client) = start(with_validator(made.hotkey(), in_time())).await;
     let result = ask(&["set", &chain.url(), path]).await["result"].to_string();
     assert!(result.contains("TimelockedWeightsCommitted"), "{result}");
     let head = chain.head().number;
     assert_eq!(chain.weight_changes(3, 1_000..head + 1).len(), 1);
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sdk_reads_every_hyperparameter_that_we_keep() {
+    for spec in [Spec::S439, Spec::S461] {
+        let (chain, _client) = start(DevChainConfig {
+            commit_reveal: true,
+            tempo: 37,
+            weights_version: 12,
+            ..config(spec)
+        })
+        .await;
+        let seen = ask(&["hyperparameters", &chain.url()]).await;
+        assert_eq!(seen["tempo"], 37, "{spec:?}: {seen}");
+        assert_eq!(seen["weights_version"], 12, "{spec:?}: {seen}");
+        assert_eq!(seen["commit_reveal_weights_enabled"], true, "{spec:?}");
+        assert_eq!(seen.as_object().unwrap().len(), 13, "{spec:?}: {seen}");
+        chain.stop().await;
+    }
+}
+
+/// The round of quicknet whose signature is published in the documentation of drand's clients, and that signature.
+const ROUND: u64 = 1_000;
+const SIGNATURE: &str = "b44679b9a59af2ec876b1a6b1ad52ea9b1615fc3982b19576350f93447cb1125\
+                         e342b73a8dd2bacbe47e4b6b63ed5e39";
+
+/// The SDK has quicknet's key built in, so that a chain with a beacon of its own can open none of its commits. A chain
+/// in quicknet's early days can: the SDK's sealing, the real beacon's signature, our opening.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_sdk_sealed_is_opened_with_the_real_beacons_signature() {
+    let chain = DevChain::start(DevChainConfig {
+        commit_reveal: true,
+        tempo: 20,
+        mode: Mode::Manual,
+        block_time: Duration::from_secs(12),
+        beacon: Beacon::Quicknet {
+            signatures: vec![(ROUND, hex::decode(SIGNATURE).unwrap())],
+        },
+        // Quicknet's first second, and 2,900 more: the round comes out 97 s later.
+        start_time: Some(Duration::from_secs(1_692_803_367 + 2_900)),
+        ..config(Spec::S461)
+    })
+    .await
+    .unwrap();
+    let mut options = options(&chain.url());
+    options.pool.clock = Clock::new(chain.clock());
+    let client = ChainClient::connect(options).await.unwrap();
+    let alice = wallet("//Alice");
+    let key = hex::encode(alice.hotkey().public_key());
+    let made = ask(&["seal", "1001", "1000", "20", &ROUND.to_string(), &key]).await;
+    assert_eq!(made["round"], ROUND, "{made}");
+    let call = Call::CommitWeights {
+        netuid: NETUID,
+        mechanism: None,
+        sealed: hex::decode(made["sealed"].as_str().unwrap()).unwrap(),
+        reveal_round: ROUND,
+        version: 4,
+    };
+    let (mut noted, mut blocks) = (Vec::new(), tokio::time::interval(BLOCK));
+    let mut sending = Box::pin(client.submit(&alice, &call, &mut noted));
+    let sent = loop {
+        tokio::select! {
+            sent = &mut sending => break sent.unwrap(),
+            _ = blocks.tick() => drop(chain.new_block()),
+        }
+    };
+    assert!(matches!(sent, Outcome::Included(_)), "{sent:?}");
+    assert!(chain.weights(0).is_empty());
+    chain.new_blocks(40);
+    assert_eq!(chain.weights(0), [(1, 65535), (2, 21845)]);
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_the_sdk_made_for_another_beacon_is_dropped_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let made = Wallet::create(folder.path(), "made", "default").unwrap();
+    let (chain, client) = start(with_validator(made.hotkey(), in_time())).await;
+    ask(&["set", &chain.url(), path]).await;
+    assert_eq!(chain.sealed_commits(), 1);
+    let gone = timeout(Duration::from_secs(60), async {
+        let mut heads = client.stream_best();
+        while chain.sealed_commits() > 0 {
+            heads.next().await;
+        }
+    });
+    gone.await.unwrap();
+    assert!(chain.weights(3).is_empty(), "nothing was opened");
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn weights_committed_by_hash_with_one_client_are_revealed_with_the_sdk() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let made = Wallet::create(folder.path(), "made", "default").unwrap();
+    let (chain, client) = start(with_validator(
+        made.hotkey(),
+        DevChainConfig {
+            commit_reveal: true,
+            tempo: 60,
+            ..config(Spec::S439)
+        },
+    ))
+    .await;
+    let committed = ask(&["commit", &chain.url(), path, "5", "6", "7"]).await;
+    assert_eq!(committed["success"], true, "{committed}");
+    let opens = timeout(Duration::from_secs(60), async {
+        let mut heads = client.stream_best();
+        while heads.next().await.number.get() < 1_065 {}
+    });
+    opens.await.unwrap();
+    let result = ask(&["reveal", &chain.url(), path, "5", "6", "7"]).await;
+    assert_eq!(result["success"], true, "{result}");
+    assert_eq!(chain.weights(3), [(1, 65535), (2, 21845)]);
     chain.stop().await;
 }
 

@@ -6,6 +6,7 @@ use crate::pallets::subnet::{self, MAX_UIDS, Neuron};
 use crate::runtime::{Field, Runtime};
 use crate::state::State;
 use parity_scale_codec::{Compact, Decode, Encode as _};
+use scale_encode::EncodeAsType as _;
 use scale_value::Value;
 
 /// Why a runtime API call has no answer.
@@ -17,6 +18,22 @@ pub(crate) enum ApiError {
     Arguments(String),
 }
 
+/// Names and kinds of hyperparameters, as the third form of their answer lists them.
+const HYPERPARAMETERS: [(&str, &str); 13] = [
+    ("rho", "U16"),
+    ("kappa", "U16"),
+    ("immunity_period", "U16"),
+    ("min_allowed_weights", "U16"),
+    ("max_weights_limit", "U16"),
+    ("tempo", "U16"),
+    ("weights_version", "U64"),
+    ("weights_rate_limit", "U64"),
+    ("activity_cutoff", "U16"),
+    ("registration_allowed", "Bool"),
+    ("max_validators", "U16"),
+    ("commit_reveal_period", "U64"),
+    ("commit_reveal_weights_enabled", "Bool"),
+];
 /// Fields of the selective metagraph that every answer carries.
 const ALWAYS: &str = "netuid";
 
@@ -153,6 +170,16 @@ fn named(
                 out.push(1);
             }
             rt.encode_struct(inner, |name| view.field(name), &mut out);
+        }
+        Some("get_subnet_hyperparams_v3") => {
+            let netuid = netuid?;
+            if !exists(state, netuid) {
+                return Ok(vec![0]);
+            }
+            let list = View::of(chain, state, netuid).hyperparameters();
+            out.push(1);
+            list.encode_as_type_to(inner, &rt.types, &mut out)
+                .map_err(|_| malformed())?;
         }
         Some("get_neurons_lite" | "get_neurons") => {
             let netuid = netuid?;
@@ -304,6 +331,22 @@ impl<'a> View<'a> {
             ))),
             _ => return None,
         })
+    }
+
+    /// The hyperparameters that the chain keeps, each with its name and the kind of its value.
+    fn hyperparameters(&self) -> Value<()> {
+        let named = |(name, kind): &(&str, &str)| {
+            let value = match self.field(name)? {
+                Field::Flag(flag) => Value::bool(flag),
+                Field::Number(number) => Value::u128(number.into()),
+                _ => return None,
+            };
+            Some(Value::named_composite([
+                ("name", Value::from_bytes(name)),
+                ("value", Value::unnamed_variant(*kind, [value])),
+            ]))
+        };
+        Value::unnamed_composite(HYPERPARAMETERS.iter().filter_map(named))
     }
 
     /// As many empty axons as there are neurons.

@@ -144,6 +144,10 @@ pub(crate) struct Chain {
     notices: broadcast::Sender<Notice>,
     /// Fates of the next transactions to be submitted.
     pub dooms: VecDeque<Doom>,
+    /// Commits that will be dropped where they should be opened.
+    pub reveals_to_lose: u64,
+    /// Those that were.
+    pub reveals_lost: u64,
     /// Makes blocks of the same content differ after a reorganisation.
     forks: u64,
 }
@@ -157,9 +161,11 @@ impl Chain {
         let first = config.start_block.saturating_sub(1);
         let mut store = Store::starting_at(first);
         let mut state = State::at(&runtime, &store, first);
-        let milliseconds = wall_clock();
+        let milliseconds = config.start_time.map_or_else(wall_clock, |at| {
+            u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
+        });
         subnet::genesis(&mut state, &config);
-        drand::genesis(&mut state);
+        drand::genesis(&mut state, &config.beacon);
         drand::on_block(&mut state, milliseconds);
         begin(&mut state, &Header::default(), milliseconds);
         let writes = state.finish();
@@ -206,6 +212,8 @@ impl Chain {
             watched: Vec::new(),
             notices,
             dooms: VecDeque::new(),
+            reveals_to_lose: 0,
+            reveals_lost: 0,
             forks: 0,
             config,
         };
@@ -306,7 +314,11 @@ impl Chain {
             state.deposit("System", "CodeUpdated", vec![]);
         }
         drand::on_block(&mut state, milliseconds);
-        epoch::on_block(&mut state, self.config.netuid, self.config.permits);
+        if epoch::counts_epochs(&runtime) && !epoch::counts_epochs(self.runtime(spec)) {
+            epoch::migrate(&mut state, self.config.netuid);
+        }
+        let mut to_lose = self.reveals_to_lose;
+        epoch::on_block(&mut state, &self.config, &mut to_lose);
         for change in changes {
             perform(&mut state, self.config.netuid, change);
         }
@@ -348,6 +360,8 @@ impl Chain {
         header.state_root = root_of(&self.best().header.state_root, &writes);
         header.extrinsics_root = blake2_256(&extrinsics.encode());
         self.store.apply(number, writes);
+        self.reveals_lost += self.reveals_to_lose - to_lose;
+        self.reveals_to_lose = to_lose;
         for (key, _) in included.iter().chain(&refused) {
             self.pool.remove(key);
         }

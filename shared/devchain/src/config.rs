@@ -27,6 +27,21 @@ pub enum Permits {
     LargestStake(u16),
 }
 
+/// Whose beacon opens timelocked commits.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Beacon {
+    /// One of the chain's own: it can sign any round, so that everything opens without the internet.
+    #[default]
+    Own,
+    /// drand's quicknet, as on finney: commits by clients that have its key built in are real ones here too, but only
+    /// those rounds open whose signature is known. A chain that is to reach them starts in their time
+    /// ([`DevChainConfig::start_time`]).
+    Quicknet {
+        /// Rounds and their signatures (48 bytes).
+        signatures: Vec<(u64, Vec<u8>)>,
+    },
+}
+
 /// A neuron that is on the subnet from the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GenesisNeuron {
@@ -67,6 +82,9 @@ pub struct DevChainConfig {
     pub finality_lag: u64,
     /// Height of the first block. Those below have headers (the last 4,096 of them) but no state.
     pub start_block: u64,
+    /// Unix time of the first block; `None`: now. Chains that are started alike and make their blocks by hand are
+    /// alike, block for block.
+    pub start_time: Option<Duration>,
     /// How many blocks' states are kept.
     pub state_blocks: u64,
     /// The subnet's neurons: uids in this order.
@@ -75,6 +93,8 @@ pub struct DevChainConfig {
     pub owner_hotkey: Option<[u8; 32]>,
     /// Who gets a validator permit.
     pub permits: Permits,
+    /// Whose beacon opens timelocked commits.
+    pub beacon: Beacon,
     /// When blocks are made.
     pub mode: Mode,
     /// Whether the pool checks what the real one checks before a block does (CHAIN.md §2.D). Without it those checks
@@ -103,10 +123,12 @@ impl Default for DevChainConfig {
             reveal_period: 1,
             finality_lag: 2,
             start_block: 0,
+            start_time: None,
             state_blocks: 256,
             neurons: Vec::new(),
             owner_hotkey: None,
             permits: Permits::Fixed,
+            beacon: Beacon::Own,
             mode: Mode::Interval,
             pool_checks: true,
             hidden: Vec::new(),

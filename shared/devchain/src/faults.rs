@@ -44,6 +44,9 @@ pub enum Fault {
     Dropped,
     /// The next transaction is taken, then reported as invalid and never included.
     Invalid,
+    /// So many timelocked commits are dropped when their time comes, without an event: what the real chain does with
+    /// one that it cannot open or whose weights it refuses.
+    LoseReveals(u64),
 }
 
 /// What is going wrong at the moment.
@@ -110,7 +113,7 @@ impl Faults {
                     .unwrap_or_else(std::sync::PoisonError::into_inner);
                 queue.push_back((*code, message.clone()));
             }
-            Fault::Usurped | Fault::Dropped | Fault::Invalid => {}
+            Fault::Usurped | Fault::Dropped | Fault::Invalid | Fault::LoseReveals(_) => {}
         }
     }
 

@@ -4,14 +4,16 @@ use crate::chain::{Chain, Change};
 use crate::config::{DevChainConfig, GenesisNeuron, Mode};
 use crate::faults::{Fault, stand_at_door};
 use crate::pallets::subnet;
+use crate::pallets::weights::StoredCommit;
 use crate::rpc::{self, Shared};
 use crate::spec::{Spec, SpecError};
 use jsonrpsee::server::{PingConfig, RandomStringIdProvider, Server, ServerConfig, ServerHandle};
-use parity_scale_codec::Encode as _;
+use parity_scale_codec::{Decode as _, Encode as _};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -196,6 +198,12 @@ impl DevChainHandle {
         self.shared.chain().genesis().hash
     }
 
+    /// A clock that shows the chain's own time, unix time: that of its best block.
+    pub fn clock(&self) -> impl Fn() -> Duration + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || Duration::from_millis(shared.chain().best().milliseconds)
+    }
+
     /// Makes a block now, with what the pool holds.
     pub fn new_block(&self) -> DevHead {
         self.shared.chain().produce(vec![]);
@@ -269,6 +277,29 @@ impl DevChainHandle {
         rpc::dev::play(&self.shared, fault);
     }
 
+    /// How many timelocked commits to the first mechanism wait to be opened, at the best block.
+    pub fn sealed_commits(&self) -> usize {
+        let chain = self.shared.chain();
+        let Ok(state) = chain.state(None) else {
+            return 0;
+        };
+        let index = chain.config.netuid.encode();
+        let prefix = state
+            .rt
+            .key("SubtensorModule", "TimelockedWeightCommits", &[&index]);
+        let best = chain.best().header.number;
+        let keys = chain.store.keys(&prefix, None, best, usize::MAX);
+        keys.into_iter()
+            .filter_map(|key| Vec::<StoredCommit>::decode(&mut chain.store.get(key, best)?).ok())
+            .map(|commits| commits.len())
+            .sum()
+    }
+
+    /// How many timelocked commits were dropped by order of [`Fault::LoseReveals`].
+    pub fn reveals_lost(&self) -> u64 {
+        self.shared.chain().reveals_lost
+    }
+
     /// The weights that a uid has set, at the best block: (uid, share of 65,535).
     pub fn weights(&self, uid: u16) -> Vec<(u16, u16)> {
         let chain = self.shared.chain();
@@ -277,6 +308,11 @@ impl DevChainHandle {
             |_| vec![],
             |s| s.subnet("Weights", &[&netuid, &uid.encode()]),
         )
+    }
+
+    /// How many transactions wait for a block.
+    pub fn pooled(&self) -> usize {
+        self.shared.chain().pending().count()
     }
 
     /// How many transactions of an account are in the chain, up to the best block: failed ones too.
@@ -298,13 +334,18 @@ impl DevChainHandle {
                 (updates.get(slot) == Some(&number)).then(|| WeightChange {
                     block: number,
                     weights: state.subnet("Weights", &[&netuid, &uid.encode()]),
-                    owners: (0..updates.len())
-                        .filter_map(|slot| u16::try_from(slot).ok())
-                        .map(|slot| state.subnet("Keys", &[&netuid, &slot.encode()]))
-                        .collect(),
+                    owners: subnet::owners(&state, chain.config.netuid),
                 })
             })
             .collect()
+    }
+
+    /// Public key of each uid's owner at a block of the best chain whose state is kept.
+    pub fn owners(&self, block: u64) -> Option<Vec<[u8; 32]>> {
+        let chain = self.shared.chain();
+        let hash = chain.by_number(block)?.hash;
+        let state = chain.state(Some(&hash)).ok()?;
+        Some(subnet::owners(&state, chain.config.netuid))
     }
 
     /// The slot of a hotkey at the best block.

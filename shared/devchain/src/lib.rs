@@ -5,6 +5,11 @@
 //! timelocked commits with a beacon of its own). It is no consensus and keeps nothing on disk, and it listens on
 //! loopback addresses only: signatures are checked, but whoever reaches it may steer it through the `dev_` calls.
 //!
+//! Which client's timelocked commits open here: those sealed with the key in `Drand.BeaconConfig`, as ours are. The
+//! Bittensor SDK (11.1) has quicknet's key compiled into its core, and neither a parameter nor the chain's state changes
+//! it: its commits are taken, kept for their epoch and dropped in silence, as the real chain drops what it cannot open. With
+//! [`Beacon::Quicknet`] the chain serves that key, and opens them as far as it is given the real signatures.
+//!
 //! Start reading at [`DevChain::start`]; a block comes about in `chain.rs`.
 //!
 //! ```
@@ -31,7 +36,7 @@ mod spec;
 mod state;
 mod store;
 
-pub use config::{DevChainConfig, GenesisNeuron, Mode, Permits};
+pub use config::{Beacon, DevChainConfig, GenesisNeuron, Mode, Permits};
 pub use faults::Fault;
 pub use handle::{DevChain, DevChainHandle, DevHead, StartError, WeightChange};
 pub use spec::{Spec, SpecError};

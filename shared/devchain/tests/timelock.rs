@@ -7,7 +7,7 @@
 
 use ark_bls12_381::G2Projective;
 use ark_serialize::{CanonicalDeserialize as _, CanonicalSerialize as _};
-use nexis_devchain::{DevChain, DevChainConfig, DevChainHandle, GenesisNeuron, Mode, Spec};
+use nexis_devchain::{DevChain, DevChainConfig, DevChainHandle, Fault, GenesisNeuron, Mode, Spec};
 use parity_scale_codec::{Decode, Encode as _};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
@@ -166,6 +166,50 @@ async fn a_commit_is_revealed_in_the_epoch_that_it_was_made_for() {
         assert_eq!(chain.weights(0), [(0, 32_767), (1, 65_535)], "{spec:?}");
         chain.stop().await;
     }
+}
+
+/// Commits are kept under the number of their epoch. An upgrade that began to count at zero left them there for good.
+#[tokio::test]
+async fn a_commit_outlives_the_upgrade_that_changed_how_epochs_are_counted() {
+    for (waits, spec) in [(0, Spec::S439), (3, Spec::S439), (6, Spec::S461)] {
+        let (chain, client) = start(Spec::S419).await;
+        chain.new_blocks(waits);
+        let round = round_in(&client, 4).await;
+        let alice = dev::alice();
+        let bytes = sealed(&client, round, &payload(&alice)).await;
+        commit(&chain, &client, &alice, bytes, round).await.unwrap();
+        let committed = chain.weight_changes(0, 1_000..chain.head().number + 1);
+        // Tempo 10 and subnet 70: epoch numbers change where (block + 71) is a multiple of 11. The first epoch after
+        // the upgrade runs where the old runtime would have run it, one block earlier, and is counted at once.
+        let next = (committed[0].block + 71) / 11 * 11 + 11 - 71;
+        chain.set_spec(spec).unwrap();
+        let opens = chain.head().number.max(next - 1);
+        while chain.weights(0).is_empty() && chain.head().number < opens + 30 {
+            chain.new_block();
+        }
+        assert_eq!(chain.weights(0), [(0, 32_767), (1, 65_535)], "{spec:?}");
+        assert_eq!(chain.head().number, opens, "{spec:?} after {waits} blocks");
+        chain.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_lost_reveal_leaves_neither_weights_nor_the_commit() {
+    let (chain, client) = start(Spec::S439).await;
+    chain.fault(&Fault::LoseReveals(1));
+    let alice = dev::alice();
+    let mut committed = Vec::new();
+    for _ in 0..2 {
+        let round = round_in(&client, 4).await;
+        let bytes = sealed(&client, round, &payload(&alice)).await;
+        commit(&chain, &client, &alice, bytes, round).await.unwrap();
+        let shown = chain.weights(0);
+        chain.new_blocks(20);
+        committed.push((shown.is_empty(), chain.weights(0).is_empty()));
+    }
+    // The first one vanished, the second one was opened.
+    assert_eq!(committed, [(true, true), (true, false)]);
+    chain.stop().await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
-//! The chain's own randomness beacon: real signatures under a key of its own, published in `Drand.BeaconConfig`, so
-//! that timelocked commits open without the internet.
+//! The randomness beacon: one of the chain's own, with real signatures under a key that it publishes in
+//! `Drand.BeaconConfig`, so that timelocked commits open without the internet; or quicknet's, as far as it is known.
 
+use crate::config::Beacon;
 use crate::state::State;
 use ark_bls12_381::{Fr, G1Projective, G2Projective};
 use ark_ec::PrimeGroup as _;
@@ -43,8 +44,11 @@ fn public_key() -> &'static [u8] {
     })
 }
 
-/// Writes the beacon's description.
-pub(crate) fn genesis(state: &mut State<'_>) {
+/// Writes the beacon's description. Quicknet's is what the runtime takes when there is none.
+pub(crate) fn genesis(state: &mut State<'_>, beacon: &Beacon) {
+    if *beacon != Beacon::Own {
+        return;
+    }
     let bytes = |b: &[u8]| Value::unnamed_composite([Value::from_bytes(b)]);
     let text = |t: &str| bytes(t.as_bytes());
     let config = Value::named_composite([
@@ -82,7 +86,7 @@ pub(crate) fn on_block(state: &mut State<'_>, milliseconds: u64) {
 }
 
 /// The signature of a round that has come, storing its pulse; `None` while it lies in the future.
-pub(crate) fn signature(state: &mut State<'_>, round: u64) -> Option<Vec<u8>> {
+pub(crate) fn signature(state: &mut State<'_>, beacon: &Beacon, round: u64) -> Option<Vec<u8>> {
     let key = round.encode();
     if let Some((_, _, signature)) = state.get::<Pulse>("Drand", "Pulses", &[&key]) {
         return Some(signature);
@@ -93,18 +97,29 @@ pub(crate) fn signature(state: &mut State<'_>, round: u64) -> Option<Vec<u8>> {
     if round == 0 || round > last {
         return None;
     }
-    let mut signature = Vec::new();
-    identity(round)
-        .extract::<TinyBLS381>(secret())
-        .0
-        .serialize_compressed(&mut signature)
-        .ok()?;
+    let signature = match beacon {
+        Beacon::Own => own_signature(round)?,
+        Beacon::Quicknet { signatures } => {
+            let known = signatures.iter().find(|(known, _)| *known == round);
+            known?.1.clone()
+        }
+    };
     let pulse: Pulse = (
         round,
         Sha256::digest(&signature).to_vec(),
         signature.clone(),
     );
     state.put("Drand", "Pulses", &[&key], &pulse);
+    Some(signature)
+}
+
+fn own_signature(round: u64) -> Option<Vec<u8>> {
+    let mut signature = Vec::new();
+    identity(round)
+        .extract::<TinyBLS381>(secret())
+        .0
+        .serialize_compressed(&mut signature)
+        .ok()?;
     Some(signature)
 }
 

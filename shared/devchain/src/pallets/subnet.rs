@@ -160,6 +160,13 @@ where
     state.put_subnet(entry, &[id], &list);
 }
 
+/// The hotkey of each slot.
+pub(crate) fn owners(state: &State<'_>, netuid: u16) -> Vec<[u8; 32]> {
+    let id = netuid.encode();
+    let owner = |uid: u16| state.subnet("Keys", &[&id, &uid.encode()]);
+    (0..size(state, netuid)).map(owner).collect()
+}
+
 /// Everybody on the subnet, by uid.
 pub(crate) fn neurons(state: &State<'_>, netuid: u16) -> Vec<Neuron> {
     let id = netuid.encode();

@@ -1,4 +1,6 @@
-//! Setting weights: directly, or by a timelocked commit (CHAIN.md §2.D).
+//! Setting weights: directly, by a timelocked commit, or by a hash (CHAIN.md §2.D).
+
+pub(crate) mod hashed;
 
 use super::epoch;
 use super::subnet::{self, number, size, uid_of};
@@ -170,7 +172,10 @@ pub(crate) fn dispatch(
     call: &Call,
     _name: &str,
 ) -> Option<Result<(), DispatchError>> {
-    Some(match action(state, call)? {
+    let Some(action) = action(state, call) else {
+        return hashed::dispatch(state, who, call);
+    };
+    Some(match action {
         Action::Set(_) if hidden(state, call) => Err(refused(&["CommitRevealEnabled"])),
         Action::Set(submission) => set(state, who, &submission, true),
         Action::Commit(commit) => keep_commit(state, who, commit),
@@ -355,7 +360,10 @@ fn stale_round(state: &State<'_>, round: u64) -> bool {
 
 /// What the pool refuses of the subnet pallet's calls, by its codes.
 pub(crate) fn pool_refusal(state: &State<'_>, who: &[u8; 32], call: &Call) -> Option<u8> {
-    let (netuid, mecid, commit) = match action(state, call)? {
+    let Some(action) = action(state, call) else {
+        return hashed::pool_refusal(state, who, call).flatten();
+    };
+    let (netuid, mecid, commit) = match action {
         Action::Set(s) if s.uids.len() != s.values.len() => return Some(18),
         Action::Set(s) => (s.netuid, s.mecid, None),
         Action::Commit(c) => (c.netuid, c.mecid, Some(c.round)),

@@ -131,6 +131,7 @@ pub(super) fn fault(shared: &Shared, args: &[Value]) -> Answer {
         "usurped" => Fault::Usurped,
         "dropped" => Fault::Dropped,
         "invalid" => Fault::Invalid,
+        "loseReveals" => Fault::LoseReveals(number.unwrap_or(1)),
         other => return Err(bad_params(format!("no fault is called {other}"))),
     };
     play(shared, &fault);
@@ -143,6 +144,10 @@ pub(crate) fn play(shared: &Shared, fault: &Fault) {
         Fault::Usurped => Doom::Usurped,
         Fault::Dropped => Doom::Dropped,
         Fault::Invalid => Doom::Invalid,
+        Fault::LoseReveals(count) => {
+            shared.chain().reveals_to_lose = *count;
+            return;
+        }
         connection => return shared.faults.play(connection),
     };
     shared.chain().dooms.push_back(doom);

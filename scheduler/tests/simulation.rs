@@ -5,19 +5,23 @@
 //! nexis-scheduler simulation` draws those of a seed again.
 #![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
 
-#[path = "world/outside.rs"]
-mod outside;
+#[path = "world/chain.rs"]
+mod chain;
+#[path = "world/gates.rs"]
+mod gates;
 #[path = "world/validator.rs"]
 mod validator;
+#[path = "world/worker.rs"]
+mod worker;
 
 use nexis_ports::{Board, Stage};
 use nexis_protocol::IntervalId;
 use nexis_scheduler::ledger;
+use nexis_testkit::eventually;
 use nexis_wire::{RoundPlan, Wire};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-use validator::{BLOCKS, DEADLINES, Draws, Ending, Op, World};
+use validator::{BLOCKS, DEADLINES, Draws, Ending, Op, PATIENCE, World};
 
 const SEEDS: u64 = 32;
 const SIDE_BY_SIDE: usize = 4;
@@ -173,9 +177,11 @@ fn a_deadline_that_passed_while_nothing_ran_cuts_nobody_off() {
         let mut world = World::new("nothing ran", folder.path());
         world.working = false;
         let process = world.process();
-        while process.board.rounds().await.unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let board = &process.board;
+        eventually(PATIENCE, || async move {
+            !board.rounds().await.unwrap().is_empty()
+        })
+        .await;
         World::stop(process).await;
         world.chain.head.send_modify(|head| *head += 8);
         world.working = true;

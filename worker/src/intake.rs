@@ -6,7 +6,7 @@ use crate::meter::{Ending, InHand, Meter, Reason};
 use crate::room::Room;
 use crate::{clip_job, miner_job};
 use nexis_ports::{
-    Board, Bucket, Delivery, FaultClass, Posted, Queue, QueueError, Route, Settlement,
+    Board, BoardError, Bucket, Delivery, FaultClass, Posted, Queue, QueueError, Route, Settlement,
 };
 use nexis_protocol::JobId;
 use nexis_runtime::metrics::{Counters, Label, Metrics};
@@ -60,6 +60,10 @@ impl Default for WorkerOptions {
 /// First pause after the queue or board failed; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Between a job that the board could not be asked about and its way back.
+const BACK_PAUSE: Duration = Duration::from_secs(1);
+/// Attempts to post a result before its job goes back, some 12 s: a board that restarts costs no job twice.
+const POSTS: u32 = 6;
 
 /// A worker process, or the worker half of `nexis validate`.
 pub struct Worker {
@@ -76,8 +80,11 @@ enum Outcome {
     Done,
     /// Somebody else's result is there, or the round is over.
     Stale,
-    /// The outside failed for longer than we wait.
+    /// It failed here and may succeed elsewhere; the queue counts how often.
     Retry(&'static str),
+    /// The board is away or does not let us in, which is no fault of the job's: it goes back uncounted, else an outage
+    /// of some seconds would make dead letters of everything that is in hand.
+    Back(&'static str),
     /// Can never be done.
     Poison(Reason, String),
 }
@@ -87,7 +94,7 @@ impl Outcome {
         match self {
             Self::Done => Ending::Done,
             Self::Stale => Ending::Stale,
-            Self::Retry(_) => Ending::Retry,
+            Self::Retry(_) | Self::Back(_) => Ending::Retry,
             Self::Poison(..) => Ending::Dead,
         }
     }
@@ -264,6 +271,10 @@ impl JobRun {
                 tracing::warn!(why, "job handed back");
                 Settlement::Retry
             }
+            Outcome::Back(why) => {
+                tracing::warn!(why, "job handed back, as if it had not been taken");
+                Settlement::HandBack
+            }
             Outcome::Poison(kind, reason) => {
                 tracing::error!(reason, "job can never be done: to the dead-letter queue");
                 self.dead.inc(kind);
@@ -327,36 +338,54 @@ impl JobRun {
         match self.ports.board.wanted(id).await {
             Ok(true) => None,
             Ok(false) => Some(Outcome::Stale),
-            Err(fault) if fault.class() == FaultClass::Transient => {
-                tracing::warn!(error = %fault, "cannot see whether the job is still wanted");
-                pause_before_retry().await;
-                Some(Outcome::Retry("the board is away"))
-            }
-            Err(fault) => Some(Outcome::Poison(Reason::Board, format!("board: {fault}"))),
+            Err(fault) => match misfortune(&fault) {
+                Some(why) => {
+                    // Else the job would bounce off the board a thousand times a second.
+                    tokio::time::sleep(BACK_PAUSE).await;
+                    Some(Outcome::Back(why))
+                }
+                None => Some(unreadable(&fault)),
+            },
         }
     }
 
     async fn post(&self, id: &JobId, bytes: Vec<u8>) -> Outcome {
         let mut pause = FIRST_PAUSE;
-        for _ in 0..6 {
+        let mut last = "";
+        for _ in 0..POSTS {
             match self.ports.board.post(id, bytes.clone()).await {
                 Ok(Posted::First) => return Outcome::Done,
                 Ok(Posted::Duplicate | Posted::Late | Posted::Unknown) => return Outcome::Stale,
-                Err(fault) if fault.class() == FaultClass::Transient => {
-                    tracing::warn!(error = %fault, "could not post, trying again");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                Err(fault) => return Outcome::Poison(Reason::Board, format!("board: {fault}")),
+                Err(fault) => match misfortune(&fault) {
+                    Some(why) => last = why,
+                    None => return unreadable(&fault),
+                },
             }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        Outcome::Retry("the board is away")
+        Outcome::Back(last)
     }
 }
 
-/// Keeps a job that bounces off a dead board from spinning through its delivery limit in milliseconds.
-async fn pause_before_retry() {
-    tokio::time::sleep(Duration::from_secs(1)).await;
+/// Why the board failed, when that has nothing to do with the job; `None` when what it holds cannot be read, which doing
+/// the job again does not change.
+fn misfortune(fault: &BoardError) -> Option<&'static str> {
+    match fault {
+        BoardError::Corrupt(_) => None,
+        BoardError::Refused(_) => {
+            tracing::error!(error = %fault, "the board refuses us: check user, password and rights");
+            Some("the board refuses us")
+        }
+        BoardError::Unavailable(_) | BoardError::Fenced { .. } => {
+            tracing::warn!(error = %fault, "the board is away");
+            Some("the board is away")
+        }
+    }
+}
+
+fn unreadable(fault: &BoardError) -> Outcome {
+    Outcome::Poison(Reason::Board, format!("board: {fault}"))
 }
 
 fn poison(fault: &WireError) -> Outcome {

@@ -1,8 +1,8 @@
 //! A validator's processes over the embedded ports, a hand-turned chain and a hand-turned lease clock.
 
-use crate::outside::{
-    Gate, GatedArchive, GatedBoard, NoBucket, SimChain, Treatment, is_slow, work,
-};
+use crate::chain::{NoBucket, SimChain};
+use crate::gates::{Gate, GatedArchive, GatedBoard};
+use crate::worker::{Treatment, is_slow, work};
 use nexis_local::{
     DirArchive, HandClock, LocalBoard, LocalBoardError, LocalQueue, LocalQueueOptions,
 };
@@ -30,7 +30,7 @@ pub const DEADLINES: (u64, u64) = (2, 4);
 /// The board counts it by the hand-turned clock, a scheduler by its own.
 const LEASE: Duration = Duration::from_secs(3);
 /// A run takes well under a second of work.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn profile() -> Profile {
     let mut profile = Profile::default();

@@ -221,6 +221,9 @@ impl Links {
     }
 }
 
+/// What a server says to a connection beyond its `maxclients`.
+const NO_MORE_CLIENTS: &str = "max number of clients reached";
+
 /// Whether the connection is of no more use.
 fn is_gone(error: &RedisError) -> bool {
     error.is_io_error() || error.is_connection_dropped() || error.is_cluster_error()
@@ -267,6 +270,10 @@ pub(crate) fn board_error(error: &RedisError) -> BoardError {
         ) => BoardError::Refused(error.to_string()),
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
             BoardError::Corrupt(error.to_string())
+        }
+        // Redis has no code of its own for this one.
+        _ if error.detail() == Some(NO_MORE_CLIENTS) => {
+            BoardError::Unavailable("the server has as many clients as it may".to_owned())
         }
         _ => match error.code() {
             Some("NOAUTH" | "WRONGPASS" | "WRONGTYPE" | "NOPERM" | "ERR") => {

@@ -1,0 +1,222 @@
+//! A worker whose reports follow from the job alone.
+
+use crate::chain::uid_of;
+use nexis_ports::{Board, Posted, Settlement, Stage};
+use nexis_protocol::claim::{Claims, RowFacts};
+use nexis_protocol::clip::ClipVerdict;
+use nexis_protocol::picture::Pictures;
+use nexis_protocol::reason::Reason;
+use nexis_protocol::row::{RowRef, Rows};
+use nexis_protocol::{Digest, Hotkey, IntervalId, JobId};
+use nexis_wire::{
+    ClipJob, ClipReport, MinerJob, MinerReport, PackedRows, ReportOutcome, ScreenedReport, Wire,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Its report never comes before its stage is closed.
+pub const SLOW_MINER: u8 = 3;
+/// The verdict of its row 0 never comes before its stage is closed.
+pub const SLOW_CLIP: u8 = 5;
+
+/// A job whose result comes too late.
+pub fn is_slow(job: &JobId) -> bool {
+    match job {
+        JobId::Miner { hotkey, .. } => uid_of(hotkey) == SLOW_MINER,
+        JobId::Clip { hotkey, row, .. } => uid_of(hotkey) == SLOW_CLIP && *row == 0,
+    }
+}
+
+/// A number that follows from its arguments alone.
+fn draw(hotkey: &Hotkey, interval: IntervalId, what: &str) -> u8 {
+    Digest::of(format!("{hotkey}:{interval}:{what}").as_bytes())
+        .to_string()
+        .as_bytes()[0]
+}
+
+/// The report of a miner job: one miner is rejected, two publish the same rows, the rest is honest.
+pub fn miner_report(job: &MinerJob) -> MinerReport {
+    let uid = uid_of(&job.hotkey);
+    let outcome = if uid == 0 || uid == 1 && draw(&job.hotkey, job.interval, "files") % 2 == 0 {
+        ReportOutcome::Rejected {
+            reasons: vec![Reason::MissingSubmissionFiles],
+            detail: "nothing is there".to_owned(),
+            notes: BTreeMap::new(),
+        }
+    } else {
+        let source = if uid == 6 { 4 } else { uid };
+        let ids: Vec<String> = (0..3 + u32::from(source) % 3)
+            .map(|row| format!("clip-{source}-{row}"))
+            .collect();
+        let url = format!(
+            "https://www.youtube.com/watch?v=video{:06}",
+            job.interval.get() * 10 + u64::from(source)
+        );
+        let video = url[url.len() - 11..].to_owned();
+        let mut rows = Rows::default();
+        let mut facts = Vec::new();
+        for (start, id) in (0..).map(|row| f64::from(row) * 5.0).zip(&ids) {
+            let caption = "a lake between mountains";
+            rows.push(RowRef {
+                clip_id: id,
+                clip_uri: "clips/one.mp4",
+                first_frame_uri: "frames/one.jpg",
+                source_video_id: &video,
+                split_group_id: &video,
+                split: "train",
+                caption,
+                source_video_url: &url,
+                clip_sha256: Some(Digest::of(id.as_bytes())),
+                first_frame_sha256: None,
+                clip_start_sec: start,
+                duration_sec: 5.0,
+                width: 1280,
+                height: 720,
+                num_frames: 150,
+                fps: 30.0,
+                has_audio: true,
+            })
+            .unwrap();
+            facts.push(RowFacts {
+                clip_id: id,
+                source_video_id: &video,
+                source_video_url: &url,
+                caption,
+                clip_start_sec: start,
+            });
+        }
+        ReportOutcome::Screened(Box::new(ScreenedReport {
+            spec_id: "video_v1".to_owned(),
+            category: None,
+            submitted_at: f64::from(uid),
+            claims: Claims::collect(facts, &job.rules.profile),
+            rows: PackedRows::pack(rows),
+        }))
+    };
+    MinerReport {
+        interval: job.interval,
+        hotkey: job.hotkey.clone(),
+        outcome,
+        manifest_sha256: None,
+        dataset_sha256: None,
+    }
+}
+
+/// The report of a clip job: some clips are not there.
+pub fn clip_report(job: &ClipJob) -> ClipReport {
+    let gone = uid_of(&job.hotkey) != 4 && draw(&job.hotkey, job.interval, &job.clip_id) % 5 == 0;
+    let failures = if gone {
+        vec![Reason::MissingClipAsset {
+            clip_id: job.clip_id.clone(),
+        }]
+    } else {
+        Vec::new()
+    };
+    ClipReport {
+        interval: job.interval,
+        hotkey: job.hotkey.clone(),
+        row: job.row,
+        verdict: ClipVerdict {
+            failures,
+            advisories: Vec::new(),
+        },
+        measured: None,
+        pictures: Pictures::default(),
+        caption: Vec::new(),
+        category: Vec::new(),
+        frame_names: Vec::new(),
+    }
+}
+
+/// The result of any job, by the bytes that the queue carries.
+pub fn result(route: nexis_ports::Route, body: &[u8]) -> (JobId, Vec<u8>) {
+    match route {
+        nexis_ports::Route::Miner => {
+            let job = MinerJob::decode(body).unwrap();
+            (job.id(), miner_report(&job).encode())
+        }
+        nexis_ports::Route::Clip => {
+            let job = ClipJob::decode(body).unwrap();
+            (job.id(), clip_report(&job).encode())
+        }
+    }
+}
+
+/// How a simulated worker treats one delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Treatment {
+    /// As it should.
+    Good,
+    /// Gives it back unread.
+    Dropped,
+    /// Posts, and never acknowledges.
+    NotAcknowledged,
+    /// Posts two times.
+    Twice,
+}
+
+/// Works off one route until the queue ends.
+pub async fn work(
+    board: Arc<dyn Board>,
+    queue: Arc<dyn nexis_ports::Queue>,
+    route: nexis_ports::Route,
+    mut treatment: impl FnMut() -> Treatment,
+) {
+    let mut deliveries = queue.consume(route, 3).await.unwrap();
+    while let Ok(delivery) = deliveries.next().await {
+        let how = treatment();
+        if how == Treatment::Dropped {
+            drop(delivery);
+            continue;
+        }
+        let (id, bytes) = result(route, &delivery.message.body);
+        if is_slow(&id) {
+            post_when_late(Arc::clone(&board), id, bytes);
+            delivery.settle(Settlement::Ack).await.unwrap();
+            continue;
+        }
+        if board.wanted(&id).await.unwrap() {
+            board.post(&id, bytes.clone()).await.unwrap();
+        }
+        match how {
+            Treatment::Twice => {
+                let again = board.post(&id, bytes).await.unwrap();
+                assert!(
+                    matches!(again, Posted::Duplicate | Posted::Unknown | Posted::Late),
+                    "{again:?}"
+                );
+            }
+            Treatment::NotAcknowledged => {
+                drop(delivery);
+                continue;
+            }
+            Treatment::Good | Treatment::Dropped => {}
+        }
+        delivery.settle(Settlement::Ack).await.unwrap();
+    }
+}
+
+/// Posts a result after its stage was closed.
+fn post_when_late(board: Arc<dyn Board>, id: JobId, bytes: Vec<u8>) {
+    let board = Arc::downgrade(&board);
+    tokio::spawn(async move {
+        let own = match &id {
+            JobId::Miner { .. } => Stage::Miners,
+            JobId::Clip { .. } => Stage::Clips,
+        };
+        loop {
+            let Some(board) = board.upgrade() else { return };
+            match board.tally(id.interval()).await.unwrap() {
+                None => return,
+                Some(tally) if tally.stage > own => {
+                    board.post(&id, bytes).await.unwrap();
+                    return;
+                }
+                Some(_) => {}
+            }
+            drop(board);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+}

@@ -352,3 +352,35 @@ fn every_codec_that_ffmpeg_makes_has_the_size_of_ffprobe() {
     });
     judge(folder.path(), &[made, pictures].concat(), &CUT);
 }
+
+/// `NEXIS_DAMAGED=2000 NEXIS_DAMAGED_SEED=7` judges more.
+#[test]
+fn damaged_clips_have_the_size_of_ffprobe() {
+    let number = |name: &str, otherwise| match std::env::var(name) {
+        Ok(number) => number.parse().unwrap(),
+        Err(_) => otherwise,
+    };
+    let (count, seed): (u64, u64) = (
+        number("NEXIS_DAMAGED", 120),
+        number("NEXIS_DAMAGED_SEED", 1),
+    );
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/clip");
+    let mut paths: Vec<_> = fs::read_dir(corpus)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    let seeds: Vec<_> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
+    let cases: Vec<_> = (0..count)
+        .map(|place| {
+            (
+                format!("mutant {place} of seed {seed}"),
+                mutant(&seeds, &mut Dice(seed ^ place << 20)),
+            )
+        })
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = differing(folder.path(), &cases);
+    println!("{count} damaged clips, {} differ", wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -301,6 +301,21 @@ fn a_program_that_is_no_decoder_is_told_at_the_start() {
     assert!(error.to_string().contains("child_main"), "{error}");
 }
 
+/// Clips that once took a child down: each may do so again, and has no size then, as it has none for ffprobe.
+#[test]
+fn clips_that_once_took_a_child_down_cost_only_themselves() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/killers");
+    let pool = Pool::start(options(1)).unwrap();
+    for (number, entry) in (1..).zip(fs::read_dir(folder).unwrap()) {
+        let path = entry.unwrap().path();
+        let look = pool.look(&fs::read(&path).unwrap(), 0, Budget::default());
+        let size = look.unwrap().size;
+        assert!(size.is_err(), "{}: {size:?}", path.display());
+        assert!(pool.replaced() <= number, "a clip costs one child at most");
+        assert_fine(&pool);
+    }
+}
+
 /// Playlists that name `target`, of every kind that libavformat follows.
 fn playlists(target: &str) -> Vec<(&'static str, String)> {
     vec![

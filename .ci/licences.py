@@ -9,7 +9,7 @@ import sys
 ALLOWED = {
     "MIT", "MIT-0", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib",
     "Unicode-3.0", "Unicode-DFS-2016", "CC0-1.0", "BSL-1.0", "0BSD", "Unlicense", "MPL-2.0", "CDLA-Permissive-2.0",
-    "OpenSSL",
+    "OpenSSL", "WTFPL",
 }
 # A second TLS or crypto stack: large to build, and one more thing to update in a hurry (ADR 0006).
 BANNED = {"openssl-sys", "aws-lc-sys", "native-tls"}

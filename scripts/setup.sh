@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 what=${1:-build}
 
 packages=(pkg-config gcc g++ make cmake clang libclang-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
-  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav)
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
+  libavformat-dev libavcodec-dev libavutil-dev)
 if [ "$what" = test ]; then
   packages+=(ffmpeg redis-server rabbitmq-server iproute2 faketime python3 python3-venv)
 fi

@@ -1,12 +1,15 @@
 //! What the container says about its streams: frame count, frame rate, duration and sound, without decoding.
 //!
 //! Only samples whose bytes lie in the file count: a table of contents can promise anything. MP4/QuickTime and
-//! Matroska/WebM are read here; other containers tell nothing.
+//! Matroska/WebM are read here; of other containers libavformat counts the packets.
 
 mod matroska;
 mod mp4;
 
+use std::time::Duration;
+
 use crate::front::{self, Container};
+use crate::libav;
 use serde::{Deserialize, Serialize};
 
 /// What the container says. `None` where it does not tell.
@@ -32,16 +35,30 @@ impl Facts {
 
 /// Samples that are counted at most: a day of 100 pictures a second is nobody's clip, and tables can name one byte any
 /// number of times.
-const MOST_SAMPLES: u64 = 10_000_000;
+pub(crate) const MOST_SAMPLES: u64 = 10_000_000;
 
-/// Reads the facts of a clip.
+/// Reads the facts of an MP4 or a Matroska file; other containers tell nothing here.
 pub fn facts(clip: &[u8]) -> Facts {
-    match front::sniff(clip) {
-        Some(Container::Mp4) => mp4::facts(clip),
-        Some(Container::Matroska) => matroska::facts(clip),
-        _ => None,
+    own(clip).flatten().unwrap_or_default()
+}
+
+/// Facts of any container; `readable` says that it has a size.
+pub(crate) fn all(clip: &[u8], readable: bool, time: Duration) -> Facts {
+    match own(clip) {
+        Some(facts) => facts,
+        None if readable => libav::facts(clip, time),
+        None => None,
     }
     .unwrap_or_default()
+}
+
+/// What the readers here say; `None` when they do not know the container.
+fn own(clip: &[u8]) -> Option<Option<Facts>> {
+    match front::sniff(clip)? {
+        Container::Mp4 => Some(mp4::facts(clip)),
+        Container::Matroska => Some(matroska::facts(clip)),
+        _ => None,
+    }
 }
 
 /// Seconds of `ticks`, of which `per_sec` make a second.

@@ -6,14 +6,16 @@
 //! locked-up child processes.
 //!
 //! ```
+//! # use std::time::Duration;
 //! // Junk is an ordinary answer.
-//! assert!(nexis_media::probe(b"no clip").is_err());
+//! assert!(nexis_media::probe(b"no clip", Duration::from_secs(1)).is_err());
 //! ```
 
 mod digest;
 mod facts;
 mod frames;
 mod front;
+mod libav;
 mod marks;
 mod pipeline;
 mod pool;
@@ -26,5 +28,5 @@ pub use facts::{Facts, facts};
 pub use frames::{Budget, Frame, FramesError, frames};
 pub use pipeline::{ELEMENTS, PLUGINS, PipelineError, init};
 pub use pool::{Asked, Look, Pool, PoolError, PoolOptions, Undecodable};
-pub use probe::{ProbeError, Probed, probe};
+pub use probe::{ProbeError, Probed, probe, settled};
 pub use sandbox::{Isolation, Landlock, Layers, child_main, child_main_with};

@@ -279,11 +279,8 @@ fn demuxer(container: Container) -> Result<gst::Element, PipelineError> {
         Container::Matroska => "matroskademux",
         Container::Avi => "avidemux",
         Container::Flv => "flvdemux",
-        Container::Transport(..) => "tsdemux",
+        Container::Transport => "tsdemux",
         Container::Gif => "avdemux_gif",
-        other => {
-            return Err(PipelineError::Unsupported(format!("{other:?}")));
-        }
     })
 }
 

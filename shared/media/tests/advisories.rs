@@ -36,7 +36,9 @@ fn peer(path: &Path) -> (u64, f64, f64, bool) {
             .unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    let packets = ask("v:0", "stream=nb_read_packets").trim().parse().unwrap();
+    // Of a stream in a program ffprobe tells twice.
+    let packets = ask("v:0", "stream=nb_read_packets");
+    let packets = packets.lines().next().unwrap().parse().unwrap();
     let times = ask("v:0", "packet=pts_time");
     let mut times: Vec<f64> = times.lines().filter_map(|line| line.parse().ok()).collect();
     times.sort_by(f64::total_cmp);
@@ -98,7 +100,18 @@ fn frame_count_rate_duration_and_sound_are_what_ffprobe_counts() {
             false,
             "-c:v libvpx -deadline realtime".to_owned(),
         ),
+        ("sound.avi", "25", true, "-c:v mpeg4 -c:a mp3".to_owned()),
+        ("silent.avi", "15", false, "-c:v mjpeg".to_owned()),
+        ("sound.flv", "30", true, format!("{x264} -bf 2 -c:a aac")),
+        ("sound.ts", "25", true, format!("{x264} -bf 2 -c:a aac")),
+        ("silent.mpg", "25", false, "-c:v mpeg2video".to_owned()),
+        ("sound.nut", "24", true, "-c:v mpeg4 -c:a mp2".to_owned()),
     ];
+    let pool = Pool::start(PoolOptions {
+        program: Some(PathBuf::from(env!("CARGO_BIN_EXE_nexis-media-child"))),
+        ..PoolOptions::new(1)
+    });
+    let pool = pool.unwrap();
     for (name, rate, with_sound, codecs) in recipes {
         let path = folder.path().join(name);
         let picture = picture.replace("RATE", rate);
@@ -109,7 +122,7 @@ fn frame_count_rate_duration_and_sound_are_what_ffprobe_counts() {
         );
         let clip = fs::read(&path).unwrap();
         let (frames, duration, fps, sound) = peer(&path);
-        let ours = facts(&clip);
+        let ours = pool.look(&clip, 0, Budget::default()).unwrap().facts;
         assert_eq!(ours.frames, Some(frames), "{name}");
         assert_eq!(ours.has_audio, Some(sound), "{name}");
         assert!(

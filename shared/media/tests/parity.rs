@@ -3,56 +3,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use nexis_media::{Budget, frames, probe};
+use nexis_media::{Budget, frames};
 
-fn run(program: &str, arguments: &[&str]) -> (bool, String) {
-    let output = Command::new(program).args(arguments).output();
-    let output = output.expect("ffmpeg and ffprobe are installed: apt-get install ffmpeg");
-    (
-        output.status.success(),
-        String::from_utf8_lossy(&output.stdout).into_owned(),
-    )
-}
+#[path = "ffprobe/mod.rs"]
+mod ffprobe;
 
-/// What ffprobe says: nothing when it cannot probe or finds no video.
-fn peer(path: &Path) -> Option<(u32, u32)> {
-    let entries = "stream=width,height";
-    let path = path.to_str().unwrap();
-    let base = [
-        "-v",
-        "quiet",
-        "-select_streams",
-        "v:0",
-        "-show_entries",
-        entries,
-        "-of",
-        "csv=p=0",
-    ];
-    let (good, text) = run("ffprobe", &[&base[..], &[path]].concat());
-    let line = text
-        .lines()
-        .next()
-        .filter(|_| good)?
-        .trim_end_matches(',')
-        .to_owned();
-    let (width, height) = line.split_once(',')?;
-    Some((width.parse().ok()?, height.parse().ok()?))
-}
-
-fn ours(bytes: &[u8]) -> Option<(u32, u32)> {
-    probe(bytes).ok().map(|found| (found.width, found.height))
-}
-
-fn make(folder: &Path, name: &str, arguments: &str) -> PathBuf {
-    let path = folder.join(name);
-    let words: Vec<&str> = arguments.split_whitespace().collect();
-    let end = ["-y", path.to_str().unwrap()];
-    let (good, _) = run("ffmpeg", &[&["-v", "error"][..], &words, &end].concat());
-    assert!(good, "ffmpeg makes {name}");
-    path
-}
+use ffprobe::{differing, make, ours, peer, pool, side_by_side};
 
 const PICTURE: &str = "-f lavfi -i testsrc2=s=320x180:r=30:d=1";
 const BOTH: &str = "-f lavfi -i testsrc2=s=320x180:r=30:d=1 -f lavfi -i sine=d=1";
@@ -243,21 +200,6 @@ fn shrinks(folder: &Path, extension: &str, how: &str) -> PathBuf {
     path
 }
 
-/// Does `work` to all of `items` on a few threads, in order.
-fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let share = items.len().div_ceil(4).max(1);
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = items
-            .chunks(share)
-            .map(|share| scope.spawn(|| share.iter().map(&work).collect::<Vec<R>>()))
-            .collect();
-        threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap())
-            .collect()
-    })
-}
-
 fn bad_bytes() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("zero.mp4", Vec::new()),
@@ -335,18 +277,7 @@ fn sizes_are_those_of_ffprobe_whole_and_truncated_and_with_a_lying_container() {
         cases.extend(without.map(|bytes| (format!("{name} without moov"), bytes)));
         cases.push((name, bytes));
     }
-    let numbered: Vec<_> = cases.iter().enumerate().collect();
-    let wrong: Vec<String> = side_by_side(&numbered, |(number, (name, bytes))| {
-        // Whatever it is, it is called a clip.mp4, as miners may do.
-        let path = folder.path().join(format!("judged{number}.mp4"));
-        fs::write(&path, bytes).unwrap();
-        let (peer, ours) = (peer(&path), ours(bytes));
-        fs::remove_file(&path).unwrap();
-        (peer != ours).then(|| format!("{name}: ffprobe {peer:?}, ours {ours:?}"))
-    })
-    .into_iter()
-    .flatten()
-    .collect();
+    let wrong = differing(folder.path(), &cases);
     assert!(
         wrong.is_empty(),
         "{} of {} differ:\n{}",
@@ -379,11 +310,11 @@ fn golden_clips() -> Vec<PathBuf> {
 
 #[test]
 fn golden_clips_have_the_size_of_ffprobe() {
-    let clips = golden_clips();
+    let (clips, pool) = (golden_clips(), pool());
     assert!(clips.len() > 30, "the golden corpus is there");
     let wrong: Vec<String> = clips
         .iter()
-        .map(|path| (path, peer(path), ours(&fs::read(path).unwrap())))
+        .map(|path| (path, peer(path), ours(&pool, &fs::read(path).unwrap())))
         .filter(|(_, peer, ours)| peer != ours)
         .map(|found| format!("{found:?}"))
         .collect();

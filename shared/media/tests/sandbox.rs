@@ -10,6 +10,9 @@ use nexis_media::{
 };
 use nexis_protocol::picture::{PictureChecks, Sight};
 
+/// What probing may take here.
+const TIME: Duration = Duration::from_secs(20);
+
 fn options(permits: usize) -> PoolOptions {
     PoolOptions {
         program: Some(PathBuf::from(env!("CARGO_BIN_EXE_nexis-media-child"))),
@@ -80,12 +83,12 @@ fn golden_clips_read_in_a_child_as_in_this_process() {
     let pool = Pool::start(options(2)).unwrap();
     for (name, clip) in golden(&names) {
         let look = pool.look(&clip, 6, Budget::default()).unwrap();
-        assert_eq!(look.size.unwrap(), probe(&clip).unwrap(), "{name}");
+        assert_eq!(look.size.unwrap(), probe(&clip, TIME).unwrap(), "{name}");
         let here = frames(&clip, 6, Budget::default()).unwrap();
         assert_eq!(look.pictures.unwrap(), here, "{name}");
         let cut = &clip[..clip.len() / 2];
         let look = pool.look(cut, 0, Budget::default()).unwrap();
-        assert_eq!(look.size.ok(), probe(cut).ok(), "{name} cut in half");
+        assert_eq!(look.size.ok(), probe(cut, TIME).ok(), "{name} cut in half");
         assert!(
             look.pictures.unwrap().is_empty(),
             "no pictures were asked for"
@@ -296,4 +299,85 @@ fn a_program_that_is_no_decoder_is_told_at_the_start() {
     })
     .unwrap_err();
     assert!(error.to_string().contains("child_main"), "{error}");
+}
+
+/// Clips that once took a child down: each may do so again, and has no size then, as it has none for ffprobe.
+#[test]
+fn clips_that_once_took_a_child_down_cost_only_themselves() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/killers");
+    let pool = Pool::start(options(1)).unwrap();
+    for (number, entry) in (1..).zip(fs::read_dir(folder).unwrap()) {
+        let path = entry.unwrap().path();
+        let look = pool.look(&fs::read(&path).unwrap(), 0, Budget::default());
+        let size = look.unwrap().size;
+        assert!(size.is_err(), "{}: {size:?}", path.display());
+        assert!(pool.replaced() <= number, "a clip costs one child at most");
+        assert_fine(&pool);
+    }
+}
+
+/// Playlists that name `target`, of every kind that libavformat follows.
+fn playlists(target: &str) -> Vec<(&'static str, String)> {
+    vec![
+        (
+            "hls",
+            format!("#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{target}\n#EXT-X-ENDLIST\n"),
+        ),
+        ("concat", format!("ffconcat version 1.0\nfile '{target}'\n")),
+        (
+            "dash",
+            format!(
+                "<?xml version=\"1.0\"?><MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" type=\"static\" \
+                 profiles=\"urn:mpeg:dash:profile:isoff-on-demand:2011\" mediaPresentationDuration=\"PT5S\"><Period>\
+                 <AdaptationSet mimeType=\"video/mp4\"><Representation id=\"1\" bandwidth=\"1\" width=\"1280\" \
+                 height=\"720\"><BaseURL>{target}</BaseURL></Representation></AdaptationSet></Period></MPD>\n"
+            ),
+        ),
+        (
+            "asx",
+            format!("<ASX version=\"3.0\"><ENTRY><REF HREF=\"{target}\"/></ENTRY></ASX>\n"),
+        ),
+        (
+            "sdp",
+            format!(
+                "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\na=control:{target}\nm=video 5000 RTP/AVP 96\na=rtpmap:96 H264/90000\n"
+            ),
+        ),
+        (
+            "vobsub",
+            format!("# VobSub index file, v7\nid: en, index: 0\n# {target}\n"),
+        ),
+    ]
+}
+
+/// Takes every layer of the child's cage away in turn: what stays is that libavformat is told to open nothing.
+#[test]
+fn nothing_that_a_playlist_names_is_opened_even_without_the_cage() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = folder.path().join("there.mp4");
+    fs::write(&there, good_clip()).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let targets = [
+        there.to_str().unwrap().to_owned(),
+        format!("file:{}", there.display()),
+        "there.mp4".to_owned(),
+        format!("http://{}/there.mp4", listener.local_addr().unwrap()),
+    ];
+    let pool = Pool::start(options(1)).unwrap();
+    for target in &targets {
+        for (kind, text) in playlists(target) {
+            // In this process, which may read the file: a size could only come from there.
+            let found = probe(text.as_bytes(), TIME);
+            assert!(found.is_err(), "{kind} naming {target}: {found:?}");
+            let look = pool.look(text.as_bytes(), 1, Budget::default()).unwrap();
+            assert!(
+                matches!(look.size, Err(Undecodable::Refused(_))),
+                "{kind} naming {target}: {:?}",
+                look.size
+            );
+        }
+    }
+    assert!(listener.accept().is_err(), "nobody called");
+    assert_eq!(pool.replaced(), 0);
 }

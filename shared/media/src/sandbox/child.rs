@@ -12,8 +12,9 @@ use rustix::buffer::spare_capacity;
 use super::CHILD_ARGUMENT;
 use super::restrict::{self, Layers};
 use super::talk::{Answer, Ask, Hello, receive_ask, write_frame};
-use crate::facts::facts;
+use crate::facts;
 use crate::frames;
+use crate::libav;
 use crate::pipeline;
 use crate::probe::probe;
 use crate::sight;
@@ -53,6 +54,7 @@ fn serve(
     rustix::process::nice(5).ok();
     let mut isolation = restrict::before_plugins(layers);
     die_with_parent(lifeline)?;
+    libav::init();
     let plugins = pipeline::init_listed()
         .map(|()| pipeline::known_plugins())
         .map_err(|error| in_words(&error));
@@ -74,10 +76,10 @@ fn serve(
 
 /// Answers all that is asked about the clip itself, and says whether the asset is to be looked at.
 fn answer(stream: &mut UnixStream, ask: Ask, clip: &[u8]) -> io::Result<bool> {
-    let size = probe(clip).map_err(|error| in_words(&error));
+    let budget = ask.budget();
+    let size = probe(clip, budget.time).map_err(|error| in_words(&error));
     let readable = size.is_ok();
     write_frame(stream, &Answer::Size(ask.id, size))?;
-    let budget = ask.budget();
     let wanted = ask.wanted();
     let picked = if wanted > 0 {
         frames::picked(clip, wanted, budget)
@@ -91,7 +93,10 @@ fn answer(stream: &mut UnixStream, ask: Ask, clip: &[u8]) -> io::Result<bool> {
         };
         write_frame(stream, &Answer::Pictures(ask.id, found))?;
     }
-    write_frame(stream, &Answer::Facts(ask.id, facts(clip)))?;
+    write_frame(
+        stream,
+        &Answer::Facts(ask.id, facts::all(clip, readable, budget.time)),
+    )?;
     if ask.sight == PictureChecks::Off {
         return Ok(false);
     }

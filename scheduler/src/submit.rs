@@ -201,14 +201,24 @@ impl Submitter {
             match &record.state {
                 SubmissionState::Committed { .. } => self.waiting.push(record),
                 SubmissionState::Armed | SubmissionState::Sent if record.epoch < now => {
-                    if let Some(outcome) = look_for_signed(scheduler, record.epoch).await? {
-                        self.conclude(scheduler, leader, record, outcome).await?;
-                        continue;
+                    match look_for_signed(scheduler, record.epoch).await? {
+                        Trace::None => {}
+                        Trace::Ended(outcome) => {
+                            self.conclude(scheduler, leader, record, outcome).await?;
+                            continue;
+                        }
+                        Trace::Forgotten(what) => record.last_error = Some(what),
                     }
                     let last = record.last_error.take();
                     let last = last.unwrap_or_else(|| {
                         "no process of this validator was able to try while it lasted".to_owned()
                     });
+                    let last = match record.missed_reveals {
+                        0 => last,
+                        _ => format!(
+                            "a commit was not opened, and the epoch ended before another one: {last}"
+                        ),
+                    };
                     self.missed(scheduler, leader, record, last).await?;
                 }
                 _ => {}
@@ -255,8 +265,16 @@ impl Submitter {
     ) -> Result<(), SchedulerError> {
         let epoch = record.epoch;
         let chain = scheduler.ports.chain.as_ref();
-        if let Some(outcome) = look_for_signed(scheduler, epoch).await? {
-            return self.conclude(scheduler, leader, record, outcome).await;
+        match look_for_signed(scheduler, epoch).await? {
+            Trace::None => {}
+            Trace::Ended(outcome) => {
+                return self.conclude(scheduler, leader, record, outcome).await;
+            }
+            // It may count: nothing more is sent in this epoch.
+            Trace::Forgotten(detail) => {
+                let unknown = SubmitOutcome::Unknown { detail };
+                return self.conclude(scheduler, leader, record, unknown).await;
+            }
         }
         let calendar = Calendar::of(&scheduler.options.rules.profile);
         let start = calendar.submission_block(epoch);
@@ -412,21 +430,39 @@ async fn keep(
     Ok(record.store(scheduler.ports.archive.as_ref()).await?)
 }
 
-/// What became of signatures whose ending is not known: `None` when none of them is or can be on the chain.
+/// What became of signatures whose ending is not known.
+enum Trace {
+    /// None of them is or can be on the chain.
+    None,
+    /// One of them ended in this way.
+    Ended(SubmitOutcome),
+    /// One of them is in a block of which the node does not know any more what it did.
+    Forgotten(String),
+}
+
 async fn look_for_signed(
     scheduler: &Scheduler,
     epoch: WeightEpoch,
-) -> Result<Option<SubmitOutcome>, SchedulerError> {
+) -> Result<Trace, SchedulerError> {
     let archive = scheduler.ports.archive.as_ref();
     for mut attempt in Attempt::open(archive, epoch).await? {
-        let outcome = scheduler.ports.chain.resolve(&attempt.signed).await?;
+        let outcome = match scheduler.ports.chain.resolve(&attempt.signed).await {
+            Err(ChainError::StatePruned(_)) => {
+                return Ok(Trace::Forgotten(format!(
+                    "extrinsic {} is in a block of which the node has forgotten whether it counted; an archive \
+                     endpoint would know",
+                    attempt.signed.extrinsic
+                )));
+            }
+            other => other?,
+        };
         let SubmitOutcome::Refused { error, .. } = outcome else {
-            return Ok(Some(outcome));
+            return Ok(Trace::Ended(outcome));
         };
         attempt.ended = Some(error);
         attempt.store(archive, epoch).await?;
     }
-    Ok(None)
+    Ok(Trace::None)
 }
 
 /// Keeps each signature before it is sent.

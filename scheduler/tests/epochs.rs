@@ -112,6 +112,11 @@ async fn a_scheduler_that_takes_over_at_the_turn_of_an_epoch_submits_at_once() {
     small(5, false, Trouble::LeaderDies, LONG_TEMPO).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_node_has_forgotten_holds_up_no_later_epoch() {
+    small(4, false, Trouble::Forgotten, LONG_TEMPO).await;
+}
+
 /// Found by seed 3000 of plain epochs: weights went to a slot whose owner had changed in their own block. Nobody can
 /// prevent that; what counts is whose the slots were when the weights were signed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! What became of each epoch.
 
-use super::{PERIOD, Plan, START, Seen, World};
+use super::{LONGEST_LIFE, PERIOD, Plan, RATE_LIMIT, START, Seen, World};
 use nexis_devchain::WeightChange;
 use nexis_ports::{Archive as _, SubmitOutcome};
 use nexis_protocol::{Hotkey, WeightEpoch, weights};
@@ -26,14 +26,18 @@ impl World {
             let again = told.iter().filter(|told| **told == (epoch, true)).count();
             let lost = record.as_ref().map_or(0, |record| record.missed_reveals);
             missed += u64::from(lost);
-            seen.committed_again += u64::try_from(again).unwrap();
             let done = record
                 .as_ref()
                 .is_some_and(|record| matches!(record.state, SubmissionState::Done(_)));
             // A commit that the chain dropped is made again while its epoch lasts, and once.
-            let superseded = !done && lost > 0 && told.contains(&(epoch, false));
+            let over = changes
+                .last()
+                .is_some_and(|last| last.block + RATE_LIMIT + LONGEST_LIFE >= (epoch + 1) * PERIOD);
+            let superseded = !done && lost > 0 && (told.contains(&(epoch, false)) || over);
+            let made_again = again > 0 && !(superseded && over && changes.len() == 1);
             seen.superseded += u64::from(superseded);
-            if changes.len() != 1 + again || !(done || superseded) || again > 1 {
+            seen.committed_again += u64::from(made_again);
+            if changes.len() != 1 + usize::from(made_again) || !(done || superseded) || again > 1 {
                 let record = record.map(|r| (r.state, r.attempts, r.last_error));
                 let changes: Vec<u64> = changes.iter().map(|change| change.block).collect();
                 bad.push(format!("epoch {epoch}: {changes:?}, {record:?}"));

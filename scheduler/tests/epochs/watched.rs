@@ -77,6 +77,20 @@ impl Drop for Flight {
     }
 }
 
+struct Signing<'a> {
+    inner: &'a mut dyn SubmissionJournal,
+    preparing: Option<Call>,
+}
+
+#[async_trait]
+impl SubmissionJournal for Signing<'_> {
+    async fn signed(&mut self, submission: &SignedSubmission) -> Result<(), ChainError> {
+        self.inner.signed(submission).await?;
+        self.preparing = None;
+        Ok(())
+    }
+}
+
 /// The chain, watched.
 pub struct WatchedChain {
     pub inner: ChainPort,
@@ -128,7 +142,12 @@ impl Chain for WatchedChain {
         journal: &mut dyn SubmissionJournal,
     ) -> Result<SubmitOutcome, ChainError> {
         let _flight = self.activity.flight();
-        self.inner.set_weights(request, journal).await
+        // Until the signature stands there is much to compute, sealing above all; from then on it waits for blocks.
+        let mut journal = Signing {
+            inner: journal,
+            preparing: Some(self.activity.call()),
+        };
+        self.inner.set_weights(request, &mut journal).await
     }
 
     async fn resolve(&self, signed: &SignedSubmission) -> Result<SubmitOutcome, ChainError> {

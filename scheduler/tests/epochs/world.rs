@@ -49,8 +49,12 @@ const ROUGH: u64 = 28;
 pub const SHORT_TEMPO: u16 = 20;
 /// or in the next one.
 pub const LONG_TEMPO: u16 = 80;
+/// Blocks between two weight changes of one hotkey.
+const RATE_LIMIT: u64 = 20;
 /// Blocks for which a signature is good at most.
 const LONGEST_LIFE: u64 = 16;
+/// Blocks whose state a node keeps that forgets quickly.
+const FEW_STATES: u64 = 40;
 const LEASE: Duration = Duration::from_secs(60);
 const MINERS: [&str; 5] = ["//Bob", "//Charlie", "//Dave", "//Eve", "//Ferdie"];
 
@@ -179,6 +183,8 @@ pub enum Trouble {
     SlotTakenUnderWay,
     /// The leader dies when an epoch is about to begin, and its lease is over.
     LeaderDies,
+    /// Everybody dies when the first weights are in a block, until the node has forgotten what that block did.
+    Forgotten,
 }
 
 /// What a world is made of.
@@ -316,13 +322,16 @@ impl World {
             block_time: Duration::from_secs(12),
             start_block: START,
             tempo,
-            weights_rate_limit: 20,
+            weights_rate_limit: RATE_LIMIT,
             commit_reveal: plan.commit_reveal,
             reveal_period: match plan.trouble {
                 Trouble::RevealLostLate => 2,
                 _ => 1,
             },
-            state_blocks: 2_000,
+            state_blocks: match plan.trouble {
+                Trouble::Forgotten => FEW_STATES,
+                _ => 2_000,
+            },
             neurons,
             ..DevChainConfig::default()
         })
@@ -368,6 +377,7 @@ impl World {
                 world.chain.set_spec(Spec::S439).unwrap();
                 world.until(end).await;
             }
+            Trouble::Forgotten => world.sleep_too_long(end).await,
             Trouble::LeaderDies => world.lose_leaders(end).await,
             Trouble::SlotTakenUnderWay => world.take_slots(end).await,
             Trouble::RevealLost | Trouble::RevealLostLate => {
@@ -375,7 +385,9 @@ impl World {
                 world.until(end).await;
             }
         }
-        let seen = world.judge(first..first + plan.epochs, &plan).await;
+        // Nobody can tell of the epoch that was slept through whether its weights count.
+        let from = first + u64::from(matches!(plan.trouble, Trouble::Forgotten));
+        let seen = world.judge(from..first + plan.epochs, &plan).await;
         for (task, _) in world.schedulers.drain(..) {
             task.abort();
             let _aborted = task.await.is_err();
@@ -494,70 +506,6 @@ impl World {
             if self.draws.below(2) == 0 {
                 let second = self.disturb_connection().await;
                 self.log.push(format!("{head}: {second}"));
-            }
-        }
-    }
-
-    async fn take_slots(&mut self, end: u64) {
-        let mut taken_in = 0;
-        while self.chain.finalized().number < end {
-            self.all_saw_the_last().await;
-            let epoch = self.chain.head().number / PERIOD;
-            if self.chain.pooled() > 0 && taken_in != epoch {
-                let stranger = GenesisNeuron {
-                    hotkey: hotkey(&format!("//Stranger{epoch}")).public_key(),
-                    stake_rao: 0,
-                    permit: false,
-                };
-                self.chain.register_neuron(&stranger, Some(2));
-                taken_in = epoch;
-            } else {
-                self.chain.new_block();
-            }
-            self.tell_of_blocks();
-        }
-        assert!(taken_in > 0, "no slot was taken");
-    }
-
-    /// Each of two schedulers is followed by a new one when it dies as the leader.
-    async fn lose_leaders(&mut self, end: u64) {
-        while self.chain.finalized().number + PERIOD < end {
-            let turn = (self.chain.finalized().number / PERIOD + 1) * PERIOD;
-            self.until(turn - 1).await;
-            // The older ones come first.
-            let leads = self.leader.load(Ordering::SeqCst);
-            let place = usize::from(leads == self.started);
-            self.schedulers.remove(place).0.abort();
-            self.clock.advance(LEASE * 2);
-            let (begun, head) = (Instant::now(), self.chain.head().number);
-            self.scheduler();
-            let in_block = loop {
-                self.block().await;
-                let best = self.chain.head().number;
-                if let Some(change) = self.chain.weight_changes(0, head + 1..best + 1).first() {
-                    break change.block;
-                }
-            };
-            let (blocks, took) = (in_block - head, begun.elapsed());
-            eprintln!("takeover to weights in a block: {blocks} blocks, {took:?}");
-            // One makes the epoch's first block final, the next one holds them; the rest is for a machine that has
-            // other things to do.
-            assert!(blocks <= 8, "{blocks} blocks");
-        }
-        self.until(end).await;
-    }
-
-    async fn lose_leases(&mut self, end: u64) {
-        let mut lost_at = 0;
-        while self.chain.finalized().number < end {
-            self.block().await;
-            let (last, best) = (self.chain.finalized().number, self.chain.head().number);
-            let fresh = self.chain.weight_changes(0, last + 1..best + 1);
-            if let Some(change) = fresh.last()
-                && change.block != lost_at
-            {
-                lost_at = change.block;
-                self.clock.advance(LEASE * 2);
             }
         }
     }

@@ -278,9 +278,9 @@ impl Chain for ChainPort {
             last_valid: signed.last_valid,
             detail: "looking for what was signed before".to_owned(),
         };
-        let outcome = Box::pin(self.client.resolve(&pending)).await;
+        let outcome = Box::pin(self.client.find(&pending)).await;
         self.conclude(
-            outcome,
+            outcome.map_err(port_error)?,
             &signed.weights,
             signed.netuid,
             signed.commit.clone(),

@@ -462,8 +462,18 @@ impl ChainClient {
     /// Finds out what became of a signed extrinsic by walking the final blocks it can be in.
     ///
     /// Waits until its signature has expired. Ends as [`Outcome::Unknown`] only when the chain cannot
-    /// be read for that long.
+    /// be read for that long, or the node has forgotten how it ended.
     pub async fn resolve(&self, pending: &PendingExtrinsic) -> Outcome {
+        self.find(pending).await.unwrap_or_else(|forgotten| {
+            Outcome::Unknown(PendingExtrinsic {
+                detail: forgotten.to_string(),
+                ..pending.clone()
+            })
+        })
+    }
+
+    /// The same; an error says that a block holds it whose state the node has discarded, which no waiting mends.
+    pub(crate) async fn find(&self, pending: &PendingExtrinsic) -> Result<Outcome, ChainError> {
         let deadline = Instant::now() + self.patience().await + self.read_budget();
         let pause = self.block_time().await.unwrap_or(Duration::from_secs(12)) / 2;
         let mut next = pending.signed_at + 1;
@@ -475,15 +485,16 @@ impl ChainClient {
         );
         loop {
             match self.search(&mut next, pending).await {
-                Ok(Some(outcome)) => return outcome,
+                Ok(Some(outcome)) => return Ok(outcome),
                 Ok(None) => {}
+                Err(forgotten @ ChainError::StatePruned(_)) => return Err(forgotten),
                 Err(error) => trouble = error.to_string(),
             }
             if Instant::now() >= deadline {
-                return Outcome::Unknown(PendingExtrinsic {
+                return Ok(Outcome::Unknown(PendingExtrinsic {
                     detail: trouble,
                     ..pending.clone()
-                });
+                }));
             }
             sleep(pause.max(Duration::from_millis(20))).await;
         }

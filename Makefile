@@ -1,5 +1,5 @@
 # Two commands; each does its own set-up on a fresh Debian 12 with a Rust toolchain.
-.PHONY: demo test ci docs-bless fleet epochs bench-fleet mutants fuzz
+.PHONY: demo test ci docs-bless fleet epochs bench-fleet bench-barrier bench-beside mutants fuzz
 
 demo:        ## a whole subnet on this machine, judged by a real validator
 	@scripts/setup.sh build
@@ -24,10 +24,19 @@ fleet:       ## the fleet under faults; NEXIS_FLEET_SCHEDULES and NEXIS_FLEET_SE
 epochs:      ## weight epochs under faults: NEXIS_EPOCHS of plain and as many of committed weights, from NEXIS_SEED on
 	@cargo test -q -p nexis-scheduler --test epochs -- --nocapture --test-threads 1 whatever_goes_wrong
 
-bench-fleet: ## queue and board beside Celery and a bare loop; NEXIS_BENCH_JOBS, _PEER_JOBS, _ROUNDS choose how much
+bench-fleet: ## queue and board beside Celery and a bare loop; NEXIS_BENCH_JOBS, _PEER_JOBS (0: no Celery), _ROUNDS choose how much
 	@scripts/setup.sh test
 	@test -x target/venv-celery/bin/celery || { python3 -m venv target/venv-celery && target/venv-celery/bin/pip install -q 'celery[redis]'; }
 	@cargo bench -q -p nexis-worker --no-default-features --bench fleet
+
+bench-barrier: ## from the last report to the first clip job, and what an interval takes of memory; NEXIS_BENCH_MINERS, _ROWS choose how much
+	@scripts/setup.sh test
+	@cargo bench -q -p nexis-worker --no-default-features --bench barrier
+
+bench-beside: ## a fleet on this machine beside `nexis validate`; NEXIS_BENCH_MINERS, _PERMITS, _ROUNDS choose how much
+	@scripts/setup.sh test
+	@cargo build -q --profile bench --workspace --bins
+	@cargo bench -q --workspace --bench beside
 
 COUNT ?= 100000
 SEED ?= 1

@@ -2,7 +2,7 @@
 //! next block or hint. Nothing is remembered between two looks but when jobs were last published.
 
 use crate::event::{Event, Observer};
-use crate::jobs::{compute, read_reports};
+use crate::jobs::{ClipStage, compute, read_reports};
 use crate::lead::Lead;
 use crate::ledger::{self, LedgerError};
 use crate::submit::{self, Look};
@@ -10,13 +10,11 @@ use crate::vigil::Vigil;
 use crate::{open, reduce};
 use nexis_ports::{
     Archive, ArchiveError, Board, BoardError, Bucket, BucketAccess, Chain, ChainError, FaultClass,
-    Queue, QueueError, Route, Stage, Tally,
+    Queue, QueueError, Stage, Tally,
 };
 use nexis_protocol::calendar::Calendar;
-use nexis_protocol::{BlockNumber, IntervalId, JobId, LeaderEpoch, Netuid};
-use nexis_wire::{
-    ClipJob, ClipPlan, ClipReport, JobRules, RoundPlan, TraceContext, Wire, WireError,
-};
+use nexis_protocol::{BlockNumber, IntervalId, LeaderEpoch, Netuid};
+use nexis_wire::{ClipPlan, ClipReport, JobRules, RoundPlan, TraceContext, Wire, WireError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -457,25 +455,24 @@ impl Scheduler {
         let results = self.ports.board.results(interval, Stage::Miners).await?;
         let index = ledger::load_index(self.ports.archive.as_ref(), plan.index).await?;
         let plan = plan.clone();
-        let (clips, ids, jobs) = compute(move || {
-            let reports = read_reports(&results)?;
+        let (clips, ids, drawn) = compute(move || {
+            let reports = read_reports(results)?;
             let clips = reduce::arbitrate_round(&plan, &index, &reports);
-            let jobs = reduce::draw_jobs(&plan, &clips, &reports)?;
-            let ids: Vec<JobId> = jobs.iter().map(ClipJob::id).collect();
-            Ok((
-                clips.encode(),
-                ids,
-                jobs.iter()
-                    .map(|job| (job.id(), job.encode()))
-                    .collect::<Vec<_>>(),
-            ))
+            let ids = reduce::clip_ids(&plan, &clips, &reports);
+            let bytes = clips.encode();
+            let drawn = ClipStage {
+                plan,
+                clips,
+                reports,
+            };
+            Ok((bytes, ids, drawn))
         })
         .await?;
         self.ports
             .board
             .advance(epoch, interval, Stage::Clips, clips, &ids)
             .await?;
-        self.publish(Route::Clip, jobs).await
+        self.publish_clips(drawn, None).await
     }
 
     async fn decide(&self, epoch: LeaderEpoch, plan: &RoundPlan) -> Result<(), SchedulerError> {
@@ -498,7 +495,7 @@ impl Scheduler {
                 Ok(nexis_wire::Evidence {
                     plan,
                     clips: ClipPlan::decode(&clips)?,
-                    reports: read_reports(&reports)?,
+                    reports: read_reports(reports)?,
                     verdicts: verdicts
                         .iter()
                         .map(|(_, bytes)| ClipReport::decode(bytes))

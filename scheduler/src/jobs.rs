@@ -4,9 +4,16 @@ use crate::drive::{Scheduler, SchedulerError, Watch};
 use crate::reduce;
 use nexis_ports::{Message, Route, Stage, Tally};
 use nexis_protocol::JobId;
-use nexis_wire::{ClipPlan, MinerReport, RoundPlan, Wire};
+use nexis_wire::{ClipPlan, MinerReport, RoundPlan, TraceContext, Wire};
 use std::collections::BTreeSet;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
+
+/// Clip jobs published in one call, at least so many: a call ends with its last confirm, and the next begins with an
+/// empty window.
+const BATCH: usize = 2_000;
+/// The same of the first call, from which it grows: workers wait for it.
+const FIRST_BATCH: usize = 64;
 
 impl Scheduler {
     pub(crate) async fn republish_if_stuck(
@@ -70,17 +77,60 @@ impl Scheduler {
             .results(plan.interval, Stage::Miners)
             .await?;
         let plan = plan.clone();
-        let jobs = compute(move || {
-            let reports = read_reports(&results)?;
-            let mut jobs = reduce::draw_jobs(&plan, &ClipPlan::decode(&clips)?, &reports)?;
-            jobs.retain(|job| missing.contains(&job.id()));
-            Ok(jobs
-                .iter()
-                .map(|job| (job.id(), job.encode()))
-                .collect::<Vec<_>>())
+        let drawn = compute(move || {
+            Ok(ClipStage {
+                plan,
+                clips: ClipPlan::decode(&clips)?,
+                reports: read_reports(results)?,
+            })
         })
         .await?;
-        self.publish(Route::Clip, jobs).await
+        self.publish_clips(drawn, Some(missing)).await
+    }
+
+    /// Publishes a stage's clip jobs, or those of them that are named. They are made while others are on their way,
+    /// so that the first is worked on at once, and never are all of them in memory.
+    pub(crate) async fn publish_clips(
+        &self,
+        drawn: ClipStage,
+        only: Option<BTreeSet<JobId>>,
+    ) -> Result<(), SchedulerError> {
+        let trace = self.trace(drawn.plan.interval);
+        let (send, mut batches) = mpsc::channel(1);
+        let make = compute(move || {
+            let ClipStage {
+                plan,
+                clips,
+                reports,
+            } = &drawn;
+            let (mut batch, mut enough) = (Vec::new(), FIRST_BATCH);
+            for of_miner in reduce::draw_by_miner(plan, clips, reports) {
+                for job in of_miner? {
+                    let id = job.id();
+                    if only.as_ref().is_none_or(|only| only.contains(&id)) {
+                        batch.push(message(&trace, &id, job.encode()));
+                    }
+                }
+                if batch.len() < enough {
+                    continue;
+                }
+                enough = (2 * enough).min(BATCH);
+                if send.blocking_send(std::mem::take(&mut batch)).is_err() {
+                    return Ok(()); // Publishing failed, and says so.
+                }
+            }
+            send.blocking_send(batch).ok();
+            Ok(())
+        });
+        let publish = async {
+            while let Some(batch) = batches.recv().await {
+                if !batch.is_empty() {
+                    self.ports.queue.publish(Route::Clip, batch).await?;
+                }
+            }
+            Ok(())
+        };
+        tokio::try_join!(make, publish).map(|_| ())
     }
 
     pub(crate) async fn publish(
@@ -88,21 +138,30 @@ impl Scheduler {
         route: Route,
         jobs: Vec<(JobId, Vec<u8>)>,
     ) -> Result<(), SchedulerError> {
-        let message = |(job, body): (JobId, Vec<u8>)| {
-            let id = job.to_string();
-            let trace = self.trace(job.interval()).child(&id);
-            Message {
-                trace: Some(trace.to_string()),
-                id,
-                body,
-            }
-        };
+        let message =
+            |(job, body): (JobId, Vec<u8>)| message(&self.trace(job.interval()), &job, body);
         let messages: Vec<Message> = jobs.into_iter().map(message).collect();
         if !messages.is_empty() {
             self.ports.queue.publish(route, messages).await?;
         }
         Ok(())
     }
+}
+
+fn message(interval: &TraceContext, job: &JobId, body: Vec<u8>) -> Message {
+    let id = job.to_string();
+    Message {
+        trace: Some(interval.child(&id).to_string()),
+        id,
+        body,
+    }
+}
+
+/// What the clip jobs of a round are made of.
+pub(crate) struct ClipStage {
+    pub(crate) plan: RoundPlan,
+    pub(crate) clips: ClipPlan,
+    pub(crate) reports: Vec<MinerReport>,
 }
 
 /// Computes aside: hundreds of thousands of rows must not keep the lease from being renewed.
@@ -116,11 +175,12 @@ pub(crate) async fn compute<T: Send + 'static>(
     }
 }
 
+/// Reads them one by one, and lets go of the bytes of each: a full interval's are half a gigabyte.
 pub(crate) fn read_reports(
-    results: &[(JobId, Vec<u8>)],
+    results: Vec<(JobId, Vec<u8>)>,
 ) -> Result<Vec<MinerReport>, SchedulerError> {
     results
-        .iter()
-        .map(|(_, bytes)| Ok(MinerReport::decode(bytes)?))
+        .into_iter()
+        .map(|(_, bytes)| Ok(MinerReport::decode(&bytes)?))
         .collect()
 }

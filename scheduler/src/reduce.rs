@@ -155,71 +155,114 @@ fn sample(
         .collect()
 }
 
-/// The clip jobs of a plan. Rows are unpacked only of miners that have any.
+/// What one miner's clip jobs are made of.
+struct Drawn<'a> {
+    hotkey: &'a Hotkey,
+    commitment: &'a str,
+    screened: &'a ScreenedReport,
+    sampled: &'a [PlannedClip],
+}
+
+/// The miners of a plan that have clip jobs, in its order.
+fn drawn<'a>(
+    plan: &'a RoundPlan,
+    clips: &'a ClipPlan,
+    reports: &'a [MinerReport],
+) -> impl Iterator<Item = Drawn<'a>> {
+    let by_hotkey: BTreeMap<&Hotkey, &MinerReport> = reports
+        .iter()
+        .map(|report| (&report.hotkey, report))
+        .collect();
+    let mut seen = BTreeSet::new();
+    let miners = plan.miners.iter().zip(&clips.miners);
+    miners.filter_map(move |(miner, outcome)| {
+        if !seen.insert(&miner.hotkey) {
+            return None;
+        }
+        let MinerOutcome::Judged { sampled, .. } = outcome else {
+            return None;
+        };
+        let ReportOutcome::Screened(screened) = &by_hotkey.get(&miner.hotkey)?.outcome else {
+            return None;
+        };
+        let commitment = miner.commitment.as_deref()?;
+        (!sampled.is_empty()).then_some(Drawn {
+            hotkey: &miner.hotkey,
+            commitment,
+            screened,
+            sampled,
+        })
+    })
+}
+
+/// Ids of the clip jobs of a plan; unpacks no rows.
+pub fn clip_ids(plan: &RoundPlan, clips: &ClipPlan, reports: &[MinerReport]) -> Vec<JobId> {
+    drawn(plan, clips, reports)
+        .flat_map(|of| {
+            of.sampled.iter().map(|clip| JobId::Clip {
+                interval: plan.interval,
+                hotkey: of.hotkey.clone(),
+                row: clip.row,
+            })
+        })
+        .collect()
+}
+
+/// The clip jobs of a plan, miner by miner: those of all miners together can be more than a million.
+pub fn draw_by_miner<'a>(
+    plan: &'a RoundPlan,
+    clips: &'a ClipPlan,
+    reports: &'a [MinerReport],
+) -> impl Iterator<Item = Result<Vec<ClipJob>, WireError>> {
+    drawn(plan, clips, reports).map(|of| draw(plan, &of))
+}
+
+/// All clip jobs of a plan.
 pub fn draw_jobs(
     plan: &RoundPlan,
     clips: &ClipPlan,
     reports: &[MinerReport],
 ) -> Result<Vec<ClipJob>, WireError> {
-    let by_hotkey: BTreeMap<&Hotkey, &MinerReport> = reports
-        .iter()
-        .map(|report| (&report.hotkey, report))
-        .collect();
     let mut jobs = Vec::new();
-    let mut seen = BTreeSet::new();
-    for (miner, outcome) in plan.miners.iter().zip(&clips.miners) {
-        if !seen.insert(&miner.hotkey) {
-            continue;
-        }
-        let MinerOutcome::Judged { sampled, .. } = outcome else {
-            continue;
-        };
-        let Some(MinerReport {
-            outcome: ReportOutcome::Screened(screened),
-            ..
-        }) = by_hotkey.get(&miner.hotkey)
-        else {
-            continue;
-        };
-        let Some(commitment) = &miner.commitment else {
-            continue;
-        };
-        if sampled.is_empty() {
-            continue;
-        }
-        let rows = screened.rows.unpack()?;
-        let model_rows = plan.rules.profile.vision_max_rows as usize;
-        for (nth, clip) in sampled.iter().enumerate() {
-            let Some(row) = rows.get(clip.row as usize) else {
-                return Err(WireError::Damaged(
-                    "a report has fewer rows than its claims",
-                ));
-            };
-            let vision = plan.rules.vision;
-            jobs.push(ClipJob {
-                interval: plan.interval,
-                hotkey: miner.hotkey.clone(),
-                row: clip.row,
-                commitment: commitment.clone(),
-                clip_id: row.clip_id.to_owned(),
-                clip_uri: row.clip_uri.to_owned(),
-                first_frame_uri: row.first_frame_uri.to_owned(),
-                clip_sha256: row.clip_sha256,
-                first_frame_sha256: row.first_frame_sha256,
-                width_px: row.width,
-                height_px: row.height,
-                duration_sec: row.duration_sec,
-                fps: row.fps,
-                num_frames: row.num_frames,
-                has_audio: row.has_audio,
-                caption: row.caption.to_owned(),
-                check_caption: vision.caption && nth < model_rows,
-                check_category: vision.category && nth < model_rows,
-                rules: plan.rules.clone(),
-            });
-        }
+    for of_miner in draw_by_miner(plan, clips, reports) {
+        jobs.extend(of_miner?);
     }
     Ok(jobs)
+}
+
+fn draw(plan: &RoundPlan, of: &Drawn<'_>) -> Result<Vec<ClipJob>, WireError> {
+    let rows = of.screened.rows.unpack()?;
+    let model_rows = plan.rules.profile.vision_max_rows as usize;
+    let vision = plan.rules.vision;
+    let job = |(nth, clip): (usize, &PlannedClip)| {
+        let Some(row) = rows.get(clip.row as usize) else {
+            return Err(WireError::Damaged(
+                "a report has fewer rows than its claims",
+            ));
+        };
+        Ok(ClipJob {
+            interval: plan.interval,
+            hotkey: of.hotkey.clone(),
+            row: clip.row,
+            commitment: of.commitment.to_owned(),
+            clip_id: row.clip_id.to_owned(),
+            clip_uri: row.clip_uri.to_owned(),
+            first_frame_uri: row.first_frame_uri.to_owned(),
+            clip_sha256: row.clip_sha256,
+            first_frame_sha256: row.first_frame_sha256,
+            width_px: row.width,
+            height_px: row.height,
+            duration_sec: row.duration_sec,
+            fps: row.fps,
+            num_frames: row.num_frames,
+            has_audio: row.has_audio,
+            caption: row.caption.to_owned(),
+            check_caption: vision.caption && nth < model_rows,
+            check_category: vision.category && nth < model_rows,
+            rules: plan.rules.clone(),
+        })
+    };
+    of.sampled.iter().enumerate().map(job).collect()
 }
 
 /// What a round's decisions are made of.

@@ -7,12 +7,15 @@
 
 #[path = "fleet/bare.rs"]
 mod bare;
+#[path = "fleet/cpu.rs"]
+mod cpu;
 #[path = "fleet/ours.rs"]
 mod ours;
 #[path = "fleet/peer.rs"]
 mod peer;
 
 use nexis_testkit::{RabbitMq, Redis};
+use peer::Confirms;
 
 /// Numbers of workers that are measured.
 const WORKERS: [usize; 3] = [1, 2, 4];
@@ -45,7 +48,12 @@ fn main() {
     // What docs/fleet.md tells the operator; the tests' servers sync every write.
     redis.ask("CONFIG SET appendfsync everysec");
     println!(
-        "jobs per second; {jobs} jobs (Celery: {peers_jobs}), prefetch {PERMITS}, best of {rounds} rounds"
+        "jobs per second; {jobs} jobs (Celery: {peers_jobs}), prefetch {PERMITS}, quorum queues, Redis syncing every second, best of {rounds} rounds"
+    );
+    let sizes = ours::sizes();
+    println!(
+        "a job's message has {} bytes, its verdict {}",
+        sizes.0, sizes.1
     );
     println!("load average: {}", load());
 
@@ -58,27 +66,27 @@ fn main() {
     );
     println!(
         "bare loop, both at once, acking each              {:>8.0}",
-        bare.each
+        bare.each.rate
     );
+    println!("    {}", bare.each.usage.per(jobs));
     println!(
         "bare loop, both at once, acking per 50            {:>8.0}",
-        bare.fifty
+        bare.fifty.rate
     );
+    println!("    {}", bare.fifty.usage.per(jobs));
 
     let mut most = 0.0_f64;
     let mut subnet = 100;
     let mut ours_of = Vec::new();
-    for workers in WORKERS {
-        let rates = best(rounds, || {
+    let mut ours_with = |workers| {
+        best(rounds, || {
             subnet += 1;
-            runtime.block_on(ours::measure(
-                &rabbit.url(),
-                &redis.url(),
-                subnet,
-                jobs,
-                workers,
-            ))
-        });
+            let (amqp, redis) = (rabbit.url(), redis.url());
+            runtime.block_on(ours::measure(&amqp, &redis, subnet, jobs, workers))
+        })
+    };
+    for workers in WORKERS {
+        let rates = ours_with(workers);
         println!(
             "ours, {workers} worker(s): end to end                     {:>8.0}",
             rates.end_to_end
@@ -87,29 +95,60 @@ fn main() {
             "ours, {workers} worker(s): publishing, all confirmed      {:>8.0}",
             rates.publish
         );
+        println!("    {}", rates.usage.per(jobs));
         most = most.max(rates.end_to_end);
         ours_of.push(rates);
     }
+    redis.ask("CONFIG SET appendfsync always");
+    let synced = ours_with(2);
+    redis.ask("CONFIG SET appendfsync everysec");
+    println!(
+        "ours, 2 worker(s), Redis syncing every write      {:>8.0}",
+        synced.end_to_end
+    );
     let alone = best(rounds, || {
         subnet += 1;
         runtime.block_on(ours::publish_alone(&rabbit.url(), subnet, jobs))
     });
-    println!("ours, publishing to nobody, all confirmed         {alone:>8.0}");
+    println!(
+        "ours, publishing to nobody, all confirmed         {:>8.0} ({:.0} % of the bare loop)",
+        alone.publish,
+        100.0 * alone.publish / bare.publish
+    );
+    println!(
+        "ours, encoding and publishing to nobody           {:>8.0} (encoding alone {:.0})",
+        alone.whole, alone.encode
+    );
 
-    let peer = peer::measure(&rabbit.url(), &redis.url(), peers_jobs, &WORKERS);
-    for (rates, ours) in peer.iter().zip(&ours_of) {
-        println!(
-            "Celery, {} worker(s): end to end {:>6.0}, publishing {:>6.0}; ours is {:.1} x",
-            rates.workers,
-            rates.end_to_end,
-            rates.publish,
-            ours.end_to_end / rates.end_to_end
+    if peers_jobs == 0 {
+        println!("Celery is left out");
+    }
+    for (confirms, how) in [(Confirms::Yes, "confirmed"), (Confirms::No, "unconfirmed")] {
+        if peers_jobs == 0 {
+            break;
+        }
+        let peers = peer::measure(
+            &rabbit.url(),
+            &redis.url(),
+            peers_jobs,
+            rounds,
+            &WORKERS,
+            confirms,
         );
+        for (rates, ours) in peers.iter().zip(&ours_of) {
+            println!(
+                "Celery, {} worker(s): end to end {:>6.0}, publishing {how} {:>6.0}; ours is {:.1} x",
+                rates.workers,
+                rates.end_to_end,
+                rates.publish,
+                ours.end_to_end / rates.end_to_end
+            );
+        }
     }
     println!(
         "ours at best is {:.0} % of the bare loop acking each, {:.0} % of it acking per 50",
-        100.0 * most / bare.each,
-        100.0 * most / bare.fifty
+        100.0 * most / bare.each.rate,
+        100.0 * most / bare.fifty.rate
     );
     println!("load average: {}", load());
 }

@@ -13,7 +13,6 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
 use nexis_ports::{Message, QueueError, Route};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Instant;
 
 /// Header of the W3C trace context.
@@ -160,32 +159,27 @@ impl Publisher {
         letters: impl Iterator<Item = (&'a Message, Option<&'a str>)>,
     ) -> Result<(), QueueError> {
         let window = self.link.options.confirm_window.max(1);
-        let mut open = FuturesUnordered::new();
+        let mut confirms = FuturesUnordered::new();
         for (message, reason) in letters {
-            checked_id(message)?;
-            while open.len() >= window {
-                self.next_of(&mut open).await?;
+            while confirms.len() >= window {
+                self.next_of(&mut confirms).await?;
             }
-            let mut sending = Box::pin(self.send(channel, exchange, route, message, reason));
-            // The first look at it hands its frames over, so the order stays; the rest is waiting.
-            match futures::poll!(sending.as_mut()) {
-                Poll::Ready(sent) => sent?,
-                Poll::Pending => open.push(sending),
-            }
+            // Hands its frames over when it is first looked at, with the next confirm; the rest of it is waiting.
+            confirms.push(self.send(channel, exchange, route, message, reason));
         }
-        while !open.is_empty() {
-            self.next_of(&mut open).await?;
+        while !confirms.is_empty() {
+            self.next_of(&mut confirms).await?;
         }
         Ok(())
     }
 
     /// Waits for any of the confirms.
-    async fn next_of<F>(&self, open: &mut FuturesUnordered<F>) -> Result<(), QueueError>
+    async fn next_of<F>(&self, confirms: &mut FuturesUnordered<F>) -> Result<(), QueueError>
     where
         F: Future<Output = Result<(), QueueError>>,
     {
         let limit = self.link.options.answer_within;
-        match tokio::time::timeout(limit, open.next()).await {
+        match tokio::time::timeout(limit, confirms.next()).await {
             Ok(confirmed) => confirmed.unwrap_or(Ok(())),
             Err(_) => Err(QueueError::Unavailable(format!(
                 "waiting for a confirm: none within {limit:?}"
@@ -202,6 +196,7 @@ impl Publisher {
         message: &Message,
         reason: Option<&str>,
     ) -> Result<(), QueueError> {
+        checked_id(message)?;
         let options = BasicPublishOptions {
             mandatory: true,
             ..BasicPublishOptions::default()

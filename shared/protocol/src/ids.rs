@@ -195,19 +195,37 @@ fn base58_encode(bytes: &[u8]) -> String {
     text
 }
 
+/// The digit that each ASCII character stands for; 58: none.
+const BASE58_DIGITS: [u8; 128] = {
+    let mut digits = [58; 128];
+    let mut digit = 0;
+    while digit < 58 {
+        digits[BASE58[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    digits
+};
+
 fn base58_decode(text: &str) -> Option<Vec<u8>> {
-    let mut bytes: Vec<u8> = Vec::with_capacity(text.len());
+    // In words of 32 bits, the lowest first: every message that travels has an address in it.
+    let mut words: Vec<u32> = Vec::with_capacity(text.len() / 5 + 1);
     for c in text.bytes() {
-        let mut carry = u32::try_from(BASE58.iter().position(|b| *b == c)?).ok()?;
-        for byte in &mut bytes {
-            carry += u32::from(*byte) * 58;
-            *byte = (carry & 0xff) as u8;
-            carry >>= 8;
+        let digit = BASE58_DIGITS
+            .get(usize::from(c))
+            .filter(|digit| **digit < 58)?;
+        let mut carry = u64::from(*digit);
+        for word in &mut words {
+            carry += u64::from(*word) * 58;
+            *word = (carry & 0xffff_ffff) as u32;
+            carry >>= 32;
         }
-        while carry > 0 {
-            bytes.push((carry & 0xff) as u8);
-            carry >>= 8;
+        if carry > 0 {
+            words.push((carry & 0xffff_ffff) as u32);
         }
+    }
+    let mut bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
+    while bytes.last() == Some(&0) {
+        bytes.pop();
     }
     let zeros = text.bytes().take_while(|b| *b == b'1').count();
     bytes.extend(std::iter::repeat_n(0, zeros));
@@ -405,6 +423,21 @@ mod tests {
         let key: Hotkey = ALICE.parse().unwrap();
         assert_eq!(hex::encode(key.public_key())[..8], *"d43593c7");
         assert_eq!(Hotkey::from_public_key(&key.public_key()), key);
+    }
+
+    #[test]
+    fn base58_reads_back_whatever_it_wrote() {
+        let mut bytes = Vec::new();
+        for n in 0_u32..200 {
+            let text = base58_encode(&bytes);
+            assert_eq!(base58_decode(&text), Some(bytes.clone()), "{text}");
+            let next = u8::try_from(n * n % 256).unwrap();
+            // Leading zeros and zeros in between, too.
+            bytes.push(if n % 5 < 2 { 0 } else { next });
+        }
+        for foreign in ["0", "O", "I", "l", "5Grw vaEF", "é", "\u{7f}"] {
+            assert_eq!(base58_decode(foreign), None, "{foreign}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A bare loop over the client library: what the broker and the library cost, and nothing of ours.
 
 use crate::PERMITS;
-use crate::ours::bodies;
+use crate::ours::{Usage, bodies};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use lapin::options::{
@@ -19,9 +19,17 @@ const WINDOW: usize = 1_000;
 /// Jobs per second.
 #[derive(PartialEq, PartialOrd)]
 pub struct Rates {
-    pub each: f64,
-    pub fifty: f64,
     pub publish: f64,
+    pub each: Both,
+    pub fifty: Both,
+}
+
+/// Publishing and consuming at once.
+#[derive(PartialEq, PartialOrd)]
+pub struct Both {
+    pub rate: f64,
+    /// Processor time of both sides and the broker, for all jobs.
+    pub usage: Usage,
 }
 
 async fn connect(amqp: &str) -> (Connection, Channel) {
@@ -84,20 +92,23 @@ async fn consume(channel: &Channel, count: usize, per_ack: usize) {
 }
 
 /// Publishing and consuming at once, over a connection each.
-async fn both(amqp: &str, bodies: &[Vec<u8>], per_ack: usize) -> f64 {
+async fn both(amqp: &str, bodies: &[Vec<u8>], per_ack: usize) -> Both {
     let (there, publishing) = connect(amqp).await;
     let (here, consuming) = connect(amqp).await;
     fresh(&publishing).await;
     let confirms = publishing.confirm_select(ConfirmSelectOptions::default());
     confirms.await.expect("confirms");
-    let (began, count) = (Instant::now(), bodies.len());
+    let (began, before, count) = (Instant::now(), Usage::now(), bodies.len());
     let consumer = tokio::spawn(async move { consume(&consuming, count, per_ack).await });
     publish(&publishing, bodies).await;
     consumer.await.expect("consumed");
-    let rate = count as f64 / began.elapsed().as_secs_f64();
+    let (rate, usage) = (
+        count as f64 / began.elapsed().as_secs_f64(),
+        Usage::now().since(&before),
+    );
     there.close(200, "done".into()).await.ok();
     here.close(200, "done".into()).await.ok();
-    rate
+    Both { rate, usage }
 }
 
 /// All variants.
@@ -113,8 +124,8 @@ pub async fn measure(amqp: &str, count: usize) -> Rates {
     fresh(&channel).await;
     connection.close(200, "done".into()).await.ok();
     Rates {
+        publish: alone,
         each: both(amqp, &bodies, 1).await,
         fifty: both(amqp, &bodies, 50).await,
-        publish: alone,
     }
 }

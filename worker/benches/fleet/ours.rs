@@ -1,5 +1,6 @@
 //! Our queue, board, wire and worker.
 
+use crate::cpu;
 use async_trait::async_trait;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -12,8 +13,10 @@ use nexis_ports::{
     Board, Bucket, BucketAccess, FetchError, FetchLimits, Fetched, Leadership, Message, Queue,
     Route, Stage,
 };
-use nexis_protocol::picture::PictureChecks;
+use nexis_protocol::clip::ClipVerdict;
+use nexis_protocol::picture::{PictureChecks, Pictures};
 use nexis_protocol::profile::Profile;
+use nexis_protocol::reason::Reason;
 use nexis_protocol::{Digest, IntervalId, JobId, Netuid};
 use nexis_wire::{ClipJob, ClipReport, JobRules, Sampling, TraceContext, VisionChecks, Wire};
 use nexis_worker::measure::Prober;
@@ -34,6 +37,60 @@ const SOON: Duration = Duration::from_secs(300);
 pub struct Rates {
     pub end_to_end: f64,
     pub publish: f64,
+    /// Processor time of all processes, for all jobs.
+    pub usage: Usage,
+}
+
+/// Seconds of processor time.
+#[derive(PartialEq, PartialOrd)]
+pub struct Usage {
+    broker: f64,
+    redis: f64,
+    workers: f64,
+    own: f64,
+}
+
+impl Usage {
+    pub fn now() -> Self {
+        let mut usage = Self {
+            broker: 0.0,
+            redis: 0.0,
+            workers: 0.0,
+            own: 0.0,
+        };
+        for (name, seconds) in cpu::seconds() {
+            *match name.as_str() {
+                "own" => &mut usage.own,
+                name if name.starts_with("redis") => &mut usage.redis,
+                // This program, started again, and the children of that.
+                name if name.starts_with("fleet") || name == "exe" => &mut usage.workers,
+                _ => &mut usage.broker,
+            } += seconds;
+        }
+        usage
+    }
+
+    pub fn since(self, before: &Self) -> Self {
+        Self {
+            broker: self.broker - before.broker,
+            redis: self.redis - before.redis,
+            workers: self.workers - before.workers,
+            own: self.own - before.own,
+        }
+    }
+
+    /// In words.
+    pub fn per(&self, jobs: usize) -> String {
+        let each = |seconds: f64| seconds * 1e6 / jobs as f64;
+        format!(
+            "{:.0} µs of processor time a job: broker {:.0}, Redis {:.0}, workers {:.0}, publishing and reading back {:.0}",
+            each(self.broker + self.redis + self.workers + self.own),
+            each(self.broker),
+            each(self.redis),
+            each(self.workers),
+            each(self.own)
+        )
+    }
 }
 
 /// A bucket in which nothing is found.
@@ -128,6 +185,33 @@ pub fn bodies(count: usize) -> Vec<Vec<u8>> {
         .into_iter()
         .map(|message| message.body)
         .collect()
+}
+
+/// Bytes of a job as it travels, and of the verdict of one whose clip is not there.
+pub fn sizes() -> (usize, usize) {
+    let job = jobs(Netuid::new(1), 1).remove(0);
+    let verdict = ClipReport {
+        interval: job.interval,
+        hotkey: job.hotkey.clone(),
+        row: job.row,
+        verdict: ClipVerdict {
+            failures: vec![
+                Reason::MissingClipAsset {
+                    clip_id: job.clip_id.clone(),
+                },
+                Reason::MissingFirstFrameAsset {
+                    clip_id: job.clip_id.clone(),
+                },
+            ],
+            advisories: Vec::new(),
+        },
+        measured: None,
+        pictures: Pictures::default(),
+        caption: Vec::new(),
+        category: Vec::new(),
+        frame_names: Vec::new(),
+    };
+    (job.encode().len(), verdict.encode().len())
 }
 
 async fn queue(amqp: &str, netuid: Netuid) -> AmqpQueue {
@@ -240,7 +324,7 @@ pub async fn measure(amqp: &str, redis: &str, subnet: u16, count: usize, workers
         .collect();
     consumers(amqp, Topology::new(netuid).queue(Route::Clip), workers).await;
 
-    let began = Instant::now();
+    let (began, before) = (Instant::now(), Usage::now());
     let all = messages(&jobs);
     queue.publish(Route::Clip, all).await.expect("published");
     let published = began.elapsed();
@@ -264,7 +348,7 @@ pub async fn measure(amqp: &str, redis: &str, subnet: u16, count: usize, workers
         .iter()
         .filter(|(_, bytes)| ClipReport::decode(bytes).is_ok())
         .count();
-    let ended = began.elapsed();
+    let (ended, usage) = (began.elapsed(), Usage::now().since(&before));
     assert_eq!(read, count);
     drop(processes);
     board.retire(epoch, ROUND).await.expect("retired");
@@ -272,18 +356,36 @@ pub async fn measure(amqp: &str, redis: &str, subnet: u16, count: usize, workers
     Rates {
         end_to_end: count as f64 / ended.as_secs_f64(),
         publish: count as f64 / published.as_secs_f64(),
+        usage,
     }
 }
 
+/// Jobs per second while nobody consumes.
+#[derive(PartialEq, PartialOrd)]
+pub struct Alone {
+    /// Encoded and published.
+    pub whole: f64,
+    /// Published, as the bare loop's payloads are: encoded before.
+    pub publish: f64,
+    /// Encoded.
+    pub encode: f64,
+}
+
 /// Publishing while nobody consumes.
-pub async fn publish_alone(amqp: &str, subnet: u16, count: usize) -> f64 {
+pub async fn publish_alone(amqp: &str, subnet: u16, count: usize) -> Alone {
     let netuid = Netuid::new(subnet);
     let queue = queue(amqp, netuid).await;
     let jobs = jobs(netuid, count);
     let began = Instant::now();
     let all = messages(&jobs);
+    let encoded = began.elapsed();
     queue.publish(Route::Clip, all).await.expect("published");
-    let rate = count as f64 / began.elapsed().as_secs_f64();
+    let published = began.elapsed();
     queue.close().await;
-    rate
+    let rate = |took: Duration| count as f64 / took.as_secs_f64();
+    Alone {
+        whole: rate(published),
+        publish: rate(published - encoded),
+        encode: rate(encoded),
+    }
 }

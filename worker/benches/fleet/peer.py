@@ -1,10 +1,15 @@
 """The same trivial clip jobs through Celery: the peer of `make bench-fleet`.
 
 Same broker and the same Redis, JSON messages with the same contents, a chord (a group and a callback over all
-results). Tasks are acknowledged after their result is stored and publishing waits for the broker's confirms, as in
-our own queue. Workers use the `solo` pool with a large prefetch, the fastest that Celery has for tasks this small.
+results). Set up as Celery's own guides recommend for many short tasks: a large prefetch, no rate limits, no events, no
+gossip, mingle or heartbeat, and the `solo` pool, which passes nothing between processes; a worker more is a process
+more, as with ours. Tasks are acknowledged after their result is stored, as ours are. The queue is a quorum queue.
 
-    PEER_BROKER=… PEER_BACKEND=… peer.py JOBS_FILE WORKERS...     one line of JSON per number of workers
+Two runs: publishing that waits for the broker's confirms, as ours does, and publishing that waits for nothing.
+
+    PEER_BROKER=… PEER_BACKEND=… PEER_CONFIRMS=yes|no peer.py JOBS_FILE ROUNDS WORKERS...
+
+One line of JSON per number of workers, with the best of the rounds.
 """
 
 import json
@@ -15,17 +20,21 @@ import time
 
 from celery import Celery, chord, group
 
+confirms = os.environ["PEER_CONFIRMS"] == "yes"
 app = Celery("peer", broker=os.environ["PEER_BROKER"], backend=os.environ["PEER_BACKEND"])
 app.conf.update(
     task_serializer="json",
     result_serializer="json",
     accept_content=["json"],
     task_acks_late=True,
+    task_ignore_result=False,
     task_default_delivery_mode="persistent",
     task_default_queue="peer",
-    broker_transport_options={"confirm_publish": True},
+    task_default_queue_type="quorum",
+    broker_transport_options={"confirm_publish": confirms},
     worker_prefetch_multiplier=256,
     worker_concurrency=1,
+    worker_disable_rate_limits=True,
     result_expires=600,
 )
 
@@ -66,30 +75,30 @@ def stop(workers):
         worker.wait()
 
 
-def measure(jobs, count):
+def once(jobs):
+    began = time.perf_counter()
+    outcome = chord(group(judge.s(job) for job in jobs))(gather.s())
+    published = time.perf_counter()
+    assert outcome.get(timeout=600) == len(jobs)
+    ended = time.perf_counter()
+    return {"end_to_end": len(jobs) / (ended - began), "publish": len(jobs) / (published - began)}
+
+
+def measure(jobs, count, rounds):
     workers = start(count)
     try:
-        # Whatever is set up at the first use is not measured.
-        chord(group(judge.s(job) for job in jobs[:50]))(gather.s()).get(timeout=120)
-        began = time.perf_counter()
-        outcome = chord(group(judge.s(job) for job in jobs))(gather.s())
-        published = time.perf_counter()
-        assert outcome.get(timeout=600) == len(jobs)
-        ended = time.perf_counter()
+        once(jobs[:50])  # Whatever is set up at the first use is not measured.
+        best = max((once(jobs) for _ in range(rounds)), key=lambda rates: rates["end_to_end"])
     finally:
         stop(workers)
-    return {
-        "workers": count,
-        "end_to_end": len(jobs) / (ended - began),
-        "publish": len(jobs) / (published - began),
-    }
+    return {"workers": count, **best}
 
 
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         jobs = [json.loads(line) for line in file]
-    for count in map(int, sys.argv[2:]):
-        print(json.dumps(measure(jobs, count)), flush=True)
+    for count in map(int, sys.argv[3:]):
+        print(json.dumps(measure(jobs, count, int(sys.argv[2]))), flush=True)
 
 
 if __name__ == "__main__":

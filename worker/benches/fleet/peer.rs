@@ -14,8 +14,22 @@ pub struct Rates {
     pub publish: f64,
 }
 
+/// Whether Celery waits for the broker's confirms, as we do.
+#[derive(Clone, Copy)]
+pub enum Confirms {
+    Yes,
+    No,
+}
+
 /// Runs the script beside this file with the environment that `make bench-fleet` makes.
-pub fn measure(amqp: &str, redis: &str, count: usize, workers: &[usize]) -> Vec<Rates> {
+pub fn measure(
+    amqp: &str,
+    redis: &str,
+    count: usize,
+    rounds: usize,
+    workers: &[usize],
+    confirms: Confirms,
+) -> Vec<Rates> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = here.join("../target/venv-celery/bin/python");
     if !python.exists() {
@@ -30,9 +44,17 @@ pub fn measure(amqp: &str, redis: &str, count: usize, workers: &[usize]) -> Vec<
     let output = Command::new(python)
         .arg(here.join("benches/fleet/peer.py"))
         .arg(file.path())
+        .arg(rounds.to_string())
         .args(workers.iter().map(ToString::to_string))
         .env("PEER_BROKER", amqp)
         .env("PEER_BACKEND", redis)
+        .env(
+            "PEER_CONFIRMS",
+            match confirms {
+                Confirms::Yes => "yes",
+                Confirms::No => "no",
+            },
+        )
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stderr(Stdio::inherit())
         .output()

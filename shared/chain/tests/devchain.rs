@@ -10,7 +10,7 @@ use nexis_devchain::{DevChain, DevChainConfig, Fault, GenesisNeuron, Mode, Spec}
 use nexis_ports::RevealState;
 use nexis_protocol::{BlockNumber, Netuid, Uid};
 use std::time::Duration;
-use subnet::{BLOCK, NETUID, config, options, order, start, wallet};
+use subnet::{NETUID, config, options, order, start, wallet, with_blocks};
 use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -138,7 +138,7 @@ async fn a_commit_is_stored_sealed_and_opened_by_the_chain() {
 async fn whether_a_commit_was_opened_is_known_when_later_weights_stand_in_its_place() {
     let chain = DevChain::start(DevChainConfig {
         commit_reveal: true,
-        tempo: 100,
+        tempo: 20,
         block_time: Duration::from_secs(12),
         mode: Mode::Manual,
         ..config(Spec::S461)
@@ -159,14 +159,9 @@ async fn whether_a_commit_was_opened_is_known_when_later_weights_stand_in_its_pl
             chain.fault(&Fault::LoseReveals(1));
         }
         let order = WeightsOrder { values, ..order() };
-        let (mut noted, mut blocks) = (Vec::new(), tokio::time::interval(BLOCK / 5));
-        let mut sending = Box::pin(client.submit_weights(&alice, &order, &mut noted));
-        let report = loop {
-            tokio::select! {
-                report = &mut sending => break report.unwrap(),
-                _ = blocks.tick() => drop(chain.new_block()),
-            }
-        };
+        let mut noted = Vec::new();
+        let sending = client.submit_weights(&alice, &order, &mut noted);
+        let report = with_blocks(&chain, sending).await.unwrap();
         let ticket = report.commit.unwrap();
         let waiting = client.check_reveal(&ticket).await.unwrap();
         assert_eq!(waiting, RevealState::Waiting);

@@ -10,7 +10,7 @@ use nexis_protocol::Hotkey;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use subnet::{BLOCK, NETUID, config, options, start, wallet};
+use subnet::{NETUID, config, options, start, wallet, with_blocks};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -52,13 +52,13 @@ fn with_validator(hotkey: &Hotkey, base: DevChainConfig) -> DevChainConfig {
     config
 }
 
-/// Reveals lie more than a round of the beacon ahead, however late in an epoch the commit comes: the SDK would name a
+/// Reveals lie some rounds of the beacon ahead, however late in an epoch the commit comes: the SDK would name a
 /// round that the chain has already.
 fn in_time() -> DevChainConfig {
     DevChainConfig {
         commit_reveal: true,
         tempo: 40,
-        reveal_period: 2,
+        reveal_period: 3,
         ..config(Spec::S439)
     }
 }
@@ -165,14 +165,9 @@ async fn what_the_sdk_sealed_is_opened_with_the_real_beacons_signature() {
         reveal_round: ROUND,
         version: 4,
     };
-    let (mut noted, mut blocks) = (Vec::new(), tokio::time::interval(BLOCK));
-    let mut sending = Box::pin(client.submit(&alice, &call, &mut noted));
-    let sent = loop {
-        tokio::select! {
-            sent = &mut sending => break sent.unwrap(),
-            _ = blocks.tick() => drop(chain.new_block()),
-        }
-    };
+    let mut noted = Vec::new();
+    let sending = client.submit(&alice, &call, &mut noted);
+    let sent = with_blocks(&chain, sending).await.unwrap();
     assert!(matches!(sent, Outcome::Included(_)), "{sent:?}");
     assert!(chain.weights(0).is_empty());
     chain.new_blocks(40);
@@ -204,24 +199,24 @@ async fn weights_committed_by_hash_with_one_client_are_revealed_with_the_sdk() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     let made = Wallet::create(folder.path(), "made", "default").unwrap();
-    let (chain, client) = start(with_validator(
-        made.hotkey(),
-        DevChainConfig {
-            commit_reveal: true,
-            tempo: 60,
-            ..config(Spec::S439)
-        },
-    ))
-    .await;
-    let committed = ask(&["commit", &chain.url(), path, "5", "6", "7"]).await;
+    let config = DevChainConfig {
+        commit_reveal: true,
+        tempo: 20,
+        mode: Mode::Manual,
+        block_time: Duration::from_secs(12),
+        ..config(Spec::S439)
+    };
+    let chain = DevChain::start(with_validator(made.hotkey(), config)).await;
+    let chain = chain.unwrap();
+    let url = chain.url();
+    let committing = ["commit", &url, path, "5", "6", "7"];
+    let committed = with_blocks(&chain, ask(&committing)).await;
     assert_eq!(committed["success"], true, "{committed}");
-    let opens = timeout(Duration::from_secs(60), async {
-        let mut heads = client.stream_best();
-        while heads.next().await.number.get() < 1_065 {}
-    });
-    opens.await.unwrap();
-    let result = ask(&["reveal", &chain.url(), path, "5", "6", "7"]).await;
-    assert_eq!(result["success"], true, "{result}");
+    // The next epoch begins 20 blocks after the first block.
+    chain.new_blocks(1_021 - chain.head().number);
+    let revealing = ["reveal", &url, path, "5", "6", "7"];
+    let revealed = with_blocks(&chain, ask(&revealing)).await;
+    assert_eq!(revealed["success"], true, "{revealed}");
     assert_eq!(chain.weights(3), [(1, 65535), (2, 21845)]);
     chain.stop().await;
 }

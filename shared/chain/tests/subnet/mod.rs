@@ -55,6 +55,26 @@ pub async fn start(config: DevChainConfig) -> (DevChainHandle, ChainClient) {
     (chain, client)
 }
 
+/// While `doing` runs, makes the blocks that it waits for, on a chain whose blocks are made by hand: one for what is in
+/// the pool, and those that make it final. However slow the machine is, no more.
+pub async fn with_blocks<T>(chain: &DevChainHandle, doing: impl Future<Output = T>) -> T {
+    let mut doing = std::pin::pin!(doing);
+    let mut looks = tokio::time::interval(BLOCK / 5);
+    let mut wanted = 0;
+    loop {
+        tokio::select! {
+            done = &mut doing => return done,
+            _ = looks.tick() => {
+                let pooled = chain.pooled() > 0;
+                if pooled || chain.head().number < wanted {
+                    let head = chain.new_block();
+                    wanted = if pooled { head.number + 2 } else { wanted };
+                }
+            }
+        }
+    }
+}
+
 pub fn order() -> WeightsOrder {
     WeightsOrder {
         netuid: NETUID,

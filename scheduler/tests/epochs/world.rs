@@ -224,6 +224,8 @@ pub struct World {
     blocks: watch::Sender<u64>,
     /// What schedulers told of reveals that did not happen: the epoch, and whether it was committed again.
     told: Arc<Mutex<Vec<(u64, bool)>>>,
+    /// The best block when each of them was heard.
+    told_at: Vec<u64>,
     tempo: u16,
     draws: Draws,
     changes: Vec<WeightChange>,
@@ -358,6 +360,7 @@ impl World {
             leader: Arc::default(),
             blocks: watch::Sender::new(0),
             told: Arc::default(),
+            told_at: Vec::new(),
             tempo,
             draws,
             changes: Vec::new(),
@@ -424,6 +427,8 @@ impl World {
     }
 
     fn tell_of_blocks(&mut self) {
+        let told = self.told.lock().unwrap().len();
+        self.told_at.resize(told, self.chain.head().number);
         self.blocks.send_replace(self.chain.head().number);
         self.note_changes();
         for (task, _) in &self.schedulers {

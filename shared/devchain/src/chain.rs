@@ -146,8 +146,8 @@ pub(crate) struct Chain {
     pub dooms: VecDeque<Doom>,
     /// Commits that will be dropped where they should be opened.
     pub reveals_to_lose: u64,
-    /// Those that were.
-    pub reveals_lost: u64,
+    /// The blocks in which one was.
+    pub reveals_lost: Vec<u64>,
     /// Makes blocks of the same content differ after a reorganisation.
     forks: u64,
 }
@@ -213,7 +213,7 @@ impl Chain {
             notices,
             dooms: VecDeque::new(),
             reveals_to_lose: 0,
-            reveals_lost: 0,
+            reveals_lost: Vec::new(),
             forks: 0,
             config,
         };
@@ -360,7 +360,8 @@ impl Chain {
         header.state_root = root_of(&self.best().header.state_root, &writes);
         header.extrinsics_root = blake2_256(&extrinsics.encode());
         self.store.apply(number, writes);
-        self.reveals_lost += self.reveals_to_lose - to_lose;
+        self.reveals_lost
+            .extend((to_lose..self.reveals_to_lose).map(|_| number));
         self.reveals_to_lose = to_lose;
         for (key, _) in included.iter().chain(&refused) {
             self.pool.remove(key);
@@ -450,6 +451,8 @@ impl Chain {
         }
         let depth = best - target;
         self.store.rewind(target);
+        // What was lost in a block that is given up may be opened in the one that takes its place.
+        self.reveals_lost.retain(|block| *block <= target);
         self.forks += 1;
         for hash in &given_up {
             for watched in &mut self.watched {

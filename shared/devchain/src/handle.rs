@@ -296,8 +296,8 @@ impl DevChainHandle {
     }
 
     /// How many timelocked commits were dropped by order of [`Fault::LoseReveals`].
-    pub fn reveals_lost(&self) -> u64 {
-        self.shared.chain().reveals_lost
+    pub fn reveals_lost(&self) -> usize {
+        self.shared.chain().reveals_lost.len()
     }
 
     /// The weights that a uid has set, at the best block: (uid, share of 65,535).

@@ -280,6 +280,16 @@ impl ChainClient {
         ticket: &CommitTicket,
         at: &At,
     ) -> Result<bool, ChainError> {
+        let ours = self.commits_of(ticket, at).await?;
+        Ok(ours.contains(&(ticket.reveal_round, ticket.sealed_sha256.clone())))
+    }
+
+    /// Reveal round and digest of every sealed commit that the ticket's hotkey has on its mechanism.
+    async fn commits_of(
+        &self,
+        ticket: &CommitTicket,
+        at: &At,
+    ) -> Result<Vec<(u64, String)>, ChainError> {
         type Commits = Vec<(AccountId32, u64, Vec<u8>, u64)>;
         let view = self.at(at).await?;
         let what = "the timelocked commits";
@@ -290,6 +300,7 @@ impl ChainClient {
         let mut entries = self.timed(what, storage.iter(address, (index,))).await?;
         let me = ticket.hotkey.public_key();
         let after = self.read_budget();
+        let mut ours = Vec::new();
         loop {
             let entry = tokio::time::timeout(after, entries.next())
                 .await
@@ -297,20 +308,16 @@ impl ChainClient {
                     what: what.into(),
                     after,
                 })?;
-            let Some(entry) = entry else { return Ok(false) };
+            let Some(entry) = entry else { return Ok(ours) };
             let entry = entry.map_err(|e| ChainError::of(what, e))?;
             let commits = entry
                 .value()
                 .decode()
                 .map_err(|e| ChainError::of(what, e))?;
-            let found = commits.iter().any(|(who, _, sealed, round)| {
-                who.0 == me
-                    && *round == ticket.reveal_round
-                    && nexis_protocol::Digest::of(sealed).to_string() == ticket.sealed_sha256
-            });
-            if found {
-                return Ok(true);
-            }
+            let mine = commits.into_iter().filter(|(who, ..)| who.0 == me);
+            ours.extend(mine.map(|(_, _, sealed, round)| {
+                (round, nexis_protocol::Digest::of(&sealed).to_string())
+            }));
         }
     }
 
@@ -366,10 +373,7 @@ impl ChainClient {
                 Err(other) => return Err(other),
             }
         }
-        match self
-            .opens_at(ticket, &At::Number(BlockNumber::new(gone)))
-            .await
-        {
+        match self.opened_at(ticket, gone).await {
             Ok(true) => Ok(RevealState::Revealed),
             Ok(false) if known => Ok(RevealState::Missed),
             Ok(false) | Err(ChainError::StatePruned(_) | ChainError::UnknownBlock(_)) => {
@@ -379,22 +383,53 @@ impl ChainClient {
         }
     }
 
-    async fn opens_at(&self, ticket: &CommitTicket, at: &At) -> Result<bool, ChainError> {
+    /// Whether a commit that is gone since this block was opened in it. The event names no commit: when the chain parted
+    /// with several of ours at once and opened fewer, the weights of the block tell which one was the last.
+    async fn opened_at(&self, ticket: &CommitTicket, block: u64) -> Result<bool, ChainError> {
+        let at = At::Number(BlockNumber::new(block));
+        let opened = self.opened_in(ticket, &at).await?;
+        if opened == 0 {
+            return Ok(false);
+        }
+        let before = At::Number(BlockNumber::new(block.saturating_sub(1)));
+        let before = match self.commits_of(ticket, &before).await {
+            Ok(commits) => commits,
+            // The event is all that is known.
+            Err(ChainError::StatePruned(_) | ChainError::UnknownBlock(_)) => return Ok(true),
+            Err(other) => return Err(other),
+        };
+        let left = self.commits_of(ticket, &at).await?;
+        let gone = before.iter().filter(|commit| !left.contains(commit));
+        if gone.count() <= opened {
+            return Ok(true);
+        }
+        let Some(uid) = self.uid_of(ticket.netuid, &ticket.hotkey, &at).await? else {
+            return Ok(false);
+        };
+        let view = self.at(&at).await?;
+        let index = storage_index(ticket.netuid, ticket.mechanism);
+        let found: Vec<(u16, u16)> = self
+            .read(&view, "SubtensorModule", "Weights", (index, uid.get()))
+            .await?;
+        Ok(found == ticket.expected)
+    }
+
+    /// How many commits of the ticket's hotkey a block opened.
+    async fn opened_in(&self, ticket: &CommitTicket, at: &At) -> Result<usize, ChainError> {
         let view = self.at(at).await?;
         let events = self
             .timed("a block's events", view.events().fetch())
             .await?;
         let index = storage_index(ticket.netuid, ticket.mechanism);
         let mine = (index, ticket.hotkey.public_key()).encode();
+        let mut opened = 0;
         for event in events.iter() {
             let event = event.map_err(|e| ChainError::of("an event", e))?;
             let revealed = event.event_name() == "TimelockedWeightsRevealed"
                 && event.pallet_name() == "SubtensorModule";
-            if revealed && event.field_bytes() == mine {
-                return Ok(true);
-            }
+            opened += usize::from(revealed && event.field_bytes() == mine);
         }
-        Ok(false)
+        Ok(opened)
     }
 }
 

@@ -180,6 +180,68 @@ async fn whether_a_commit_was_opened_is_known_when_later_weights_stand_in_its_pl
     chain.stop().await;
 }
 
+/// Two weight epochs can share one epoch of the chain: the event of the block that opens one of their commits and drops
+/// the other says nothing about which.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_is_dropped_in_the_block_that_opens_another_one_is_known_as_missed() {
+    let chain = DevChain::start(DevChainConfig {
+        commit_reveal: true,
+        tempo: 60,
+        block_time: Duration::from_secs(12),
+        mode: Mode::Manual,
+        ..config(Spec::S461)
+    })
+    .await
+    .unwrap();
+    let mut options = options(&chain.url());
+    options.pool.clock = Clock::new(chain.clock());
+    let client = ChainClient::connect(options).await.unwrap();
+    let alice = wallet("//Alice");
+    // The first one that would be opened is lost.
+    chain.fault(&Fault::LoseReveals(1));
+    let mut tickets = Vec::new();
+    for values in [vec![65535, 1], vec![65535, 2]] {
+        let order = WeightsOrder { values, ..order() };
+        let mut noted = Vec::new();
+        let sending = client.submit_weights(&alice, &order, &mut noted);
+        let report = with_blocks(&chain, sending).await.unwrap();
+        tickets.push(report.commit.unwrap());
+    }
+    let rounds = [tickets[0].reveal_round, tickets[1].reveal_round];
+    assert_eq!(rounds[0], rounds[1], "they are not opened in one block");
+    while chain.finalized().number < tickets[0].reveal_block + 5 {
+        chain.new_block();
+    }
+    assert_eq!(chain.weights(0), tickets[1].expected);
+    for (ticket, expected) in tickets
+        .iter()
+        .zip([RevealState::Missed, RevealState::Revealed])
+    {
+        let state = client.check_reveal(ticket).await.unwrap();
+        assert_eq!(state, expected, "{ticket:?}");
+    }
+    // Later weights take the place of the second one's.
+    let order = WeightsOrder {
+        values: vec![65535, 3],
+        ..order()
+    };
+    let mut noted = Vec::new();
+    let sending = client.submit_weights(&alice, &order, &mut noted);
+    let later = with_blocks(&chain, sending).await.unwrap().commit.unwrap();
+    while chain.finalized().number < later.reveal_block + 5 {
+        chain.new_block();
+    }
+    assert_eq!(chain.weights(0), later.expected);
+    for (ticket, expected) in tickets
+        .iter()
+        .zip([RevealState::Missed, RevealState::Revealed])
+    {
+        let state = client.check_reveal(ticket).await.unwrap();
+        assert_eq!(state, expected, "{ticket:?}");
+    }
+    chain.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heads_have_no_gaps_over_dropped_and_silent_connections() {
     let (chain, client) = start(config(Spec::S439)).await;

@@ -1,6 +1,6 @@
 //! What became of each epoch.
 
-use super::{LONGEST_LIFE, PERIOD, Plan, RATE_LIMIT, SHORT_TEMPO, START, Seen, World};
+use super::{LONGEST_LIFE, PERIOD, Plan, RATE_LIMIT, START, Seen, World};
 use nexis_devchain::WeightChange;
 use nexis_ports::{Archive as _, SubmitOutcome};
 use nexis_protocol::{Hotkey, WeightEpoch, weights};
@@ -71,11 +71,7 @@ impl World {
         let alarms = u64::try_from(told.len()).unwrap();
         let lost = seen.reveals_lost;
         assert!(alarms <= lost, "{lost}: {told:?}");
-        // Open: with a long tempo two epochs' commits share a reveal epoch. When one of them is dropped in the very block
-        // that opens the other, that block's event is taken for its own (seed 9000).
-        if self.tempo == SHORT_TEMPO {
-            assert!(lost <= alarms + 1, "{lost}: {told:?}");
-        }
+        assert!(lost <= alarms + 1, "{lost}: {told:?}");
         seen
     }
 

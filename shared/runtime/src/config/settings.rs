@@ -57,7 +57,7 @@ pub struct ChainSettings {
     pub genesis: Option<String>,
     /// Longest wait for one answer.
     pub timeout: Duration,
-    /// Silence after which to subscribe again.
+    /// Silence after which another endpoint is taken.
     pub head_silence: Duration,
 }
 

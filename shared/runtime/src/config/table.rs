@@ -94,7 +94,7 @@ pub const TABLE: &[Entry] = &[
     entry("NEXIS_BLOCK_POLL_SEC", "chain.block_poll", Kind::Seconds, "6", "How often to look for new blocks when the node does not announce them."),
     entry("NEXIS_CHAIN_GENESIS", "chain.genesis", Kind::Text, "", "Genesis hash to insist on, when the network is not finney."),
     entry("NEXIS_CHAIN_TIMEOUT", "chain.timeout", Kind::Duration, "30s", "Longest wait for one answer of the node."),
-    entry("NEXIS_CHAIN_HEAD_SILENCE", "chain.head_silence", Kind::Duration, "1m", "No new head for this long: subscribe again, then fail over."),
+    entry("NEXIS_CHAIN_HEAD_SILENCE", "chain.head_silence", Kind::Duration, "1m", "No new final block for this long: another endpoint is taken, when there is one."),
 
     entry("BT_WALLET_NAME", "wallet.name", Kind::Text, "default", "Name of the wallet (the coldkey's folder)."),
     entry("BT_WALLET_HOTKEY", "wallet.hotkey", Kind::Text, "default", "Name of the hotkey file in the wallet."),

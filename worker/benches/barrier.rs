@@ -168,20 +168,20 @@ async fn measure(
         .await
         .expect("acknowledged");
     let (mut taken, mut first) = (Vec::new(), None);
-    // Only what is published is waited for: how many are drawn is the scheduler's business.
-    loop {
-        let wait = tokio::time::timeout(Duration::from_millis(500), clips.next());
-        let Ok(delivery) = wait.await else {
-            if marks.is_published() {
-                break;
-            }
-            assert!(began.elapsed() < Duration::from_secs(600), "it never ended");
-            continue;
-        };
-        let delivery = delivery.expect("whole");
+    let mut expected = None;
+    while expected != Some(taken.len() as u64) {
+        let delivery = tokio::time::timeout(Duration::from_secs(600), clips.next()).await;
+        let delivery = delivery.expect("it ends").expect("whole");
         first.get_or_insert_with(|| began.elapsed());
         taken.push(delivery.message.id.clone());
         tokio::spawn(delivery.settle(Settlement::Ack));
+        if expected.is_none() {
+            let tally = posting.tally(id.interval()).await.expect("it answers");
+            expected = Some(tally.expect("it is open").expected);
+        }
+    }
+    while !marks.is_published() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     println!(
         "  first clip job in a worker's hands after {:?}",

@@ -117,8 +117,9 @@ pub async fn run(job: &ClipJob, tools: &Tools<'_>, frames: Frames) -> Result<Cli
                 frames: measured.frames.into_iter().map(Bytes::from).collect(),
                 first,
             };
-            report.caption = model_checks::caption(job, vision, &pictures).await;
-            report.category = model_checks::category(job, vision, &pictures).await;
+            // Boxed: large, and for few rows.
+            report.caption = Box::pin(model_checks::caption(job, vision, &pictures)).await;
+            report.category = Box::pin(model_checks::category(job, vision, &pictures)).await;
         }
     }
     Ok(report)

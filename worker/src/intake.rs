@@ -295,7 +295,8 @@ impl JobRun {
     async fn perform(&self, delivery: &Delivery) -> Outcome {
         match self.route {
             Route::Miner => match MinerJob::decode(&delivery.message.body) {
-                Ok(job) => self.miner(job).await,
+                // Boxed: large and rare beside the other.
+                Ok(job) => Box::pin(self.miner(job)).await,
                 Err(fault) => poison(&fault),
             },
             Route::Clip => match ClipJob::decode(&delivery.message.body) {

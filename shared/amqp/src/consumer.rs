@@ -79,7 +79,7 @@ impl Deliveries for Consumer {
                 return Err(QueueError::Closed);
             }
             let Some(stream) = &mut self.stream else {
-                match self.subscribe().await {
+                match Box::pin(self.subscribe()).await {
                     Ok(()) => continue,
                     Err(QueueError::Unavailable(error)) => {
                         tracing::warn!(error, "the broker is away; will try again");
@@ -165,18 +165,19 @@ struct Ticket {
 impl Acknowledge for Ticket {
     async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), QueueError> {
         let (acks, tag) = self.held.take().ok_or(QueueError::Closed)?;
+        // What publishes is boxed: it is large and rare, and every acknowledgement would carry room for it.
         match settlement {
             Settlement::Ack => acks.ack(tag).await,
             Settlement::Retry => acks.back(tag).await,
             // Every return counts against the delivery limit (RabbitMQ 3.x cannot tell one from a failure), and a good
             // job must bear any number of workers that are scaled in: it goes back as a new message.
             Settlement::HandBack => {
-                let again = self.publisher.again(self.route, &self.message).await;
-                replaced(&acks, tag, again).await
+                let again = self.publisher.again(self.route, &self.message);
+                replaced(&acks, tag, Box::pin(again).await).await
             }
             Settlement::Dead { reason } => {
                 let dead = self.publisher.dead(self.route, &self.message, &reason);
-                replaced(&acks, tag, dead.await).await
+                replaced(&acks, tag, Box::pin(dead).await).await
             }
         }
     }

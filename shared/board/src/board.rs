@@ -213,6 +213,39 @@ impl RedisBoard {
         Ok(stage.filter(|stage| *stage != RETIRED))
     }
 
+    async fn post_report(&self, job: &JobId, result: Vec<u8>) -> Result<Posted, BoardError> {
+        let inner = &self.inner;
+        let names = inner.keys.round(job.interval());
+        let keys = [
+            names.meta(),
+            names.miners_wanted(),
+            names.miners_got(),
+            names.miners_late(),
+        ];
+        let (retention, channel) = (inner.retention_ms.to_string(), inner.keys.channel());
+        let arguments = [
+            job.hotkey().as_str().as_bytes(),
+            &result,
+            retention.as_bytes(),
+            channel.as_bytes(),
+        ];
+        let script = &inner.scripts.post_miner;
+        posted(self.script(Call::Post, script, &keys, &arguments).await?)
+    }
+
+    async fn wanted_report(&self, job: &JobId) -> Result<bool, BoardError> {
+        let names = self.inner.keys.round(job.interval());
+        let hotkey = job.hotkey().as_str();
+        let mut ask = redis::pipe();
+        ask.atomic()
+            .hget(names.meta(), "stage")
+            .sismember(names.miners_wanted(), hotkey)
+            .hexists(names.miners_got(), hotkey);
+        let (stage, expected, there): (Option<u8>, bool, bool) =
+            self.inner.links.ask(Call::Wanted, &Ask::Many(ask)).await?;
+        Ok(stage == Some(number(Stage::Miners)) && expected && !there)
+    }
+
     pub(crate) async fn clip_miners(&self, keys: &RoundKeys) -> Result<Vec<Hotkey>, BoardError> {
         let key = &keys.clip_miners();
         let miners: Vec<String> = self
@@ -486,42 +519,18 @@ impl Board for RedisBoard {
     }
 
     async fn post(&self, job: &JobId, result: Vec<u8>) -> Result<Posted, BoardError> {
-        if let Some(clip) = Clip::of(job) {
-            return self.post_clip(clip, result).await;
+        match Clip::of(job) {
+            Some(clip) => self.post_clip(clip, result).await,
+            // Boxed: large and rare beside the other.
+            None => Box::pin(self.post_report(job, result)).await,
         }
-        let inner = &self.inner;
-        let names = inner.keys.round(job.interval());
-        let keys = [
-            names.meta(),
-            names.miners_wanted(),
-            names.miners_got(),
-            names.miners_late(),
-        ];
-        let (retention, channel) = (inner.retention_ms.to_string(), inner.keys.channel());
-        let arguments = [
-            job.hotkey().as_str().as_bytes(),
-            &result,
-            retention.as_bytes(),
-            channel.as_bytes(),
-        ];
-        let script = &inner.scripts.post_miner;
-        posted(self.script(Call::Post, script, &keys, &arguments).await?)
     }
 
     async fn wanted(&self, job: &JobId) -> Result<bool, BoardError> {
-        if let Some(clip) = Clip::of(job) {
-            return self.wanted_clip(clip).await;
+        match Clip::of(job) {
+            Some(clip) => self.wanted_clip(clip).await,
+            None => Box::pin(self.wanted_report(job)).await,
         }
-        let names = self.inner.keys.round(job.interval());
-        let hotkey = job.hotkey().as_str();
-        let mut ask = redis::pipe();
-        ask.atomic()
-            .hget(names.meta(), "stage")
-            .sismember(names.miners_wanted(), hotkey)
-            .hexists(names.miners_got(), hotkey);
-        let (stage, expected, there): (Option<u8>, bool, bool) =
-            self.inner.links.ask(Call::Wanted, &Ask::Many(ask)).await?;
-        Ok(stage == Some(number(Stage::Miners)) && expected && !there)
     }
 
     async fn missing(&self, interval: IntervalId, stage: Stage) -> Result<Vec<JobId>, BoardError> {

@@ -6,6 +6,10 @@ use crate::link::Ask;
 use crate::meter::Call;
 use nexis_ports::{BoardError, Stage};
 use nexis_protocol::{IntervalId, JobId};
+use redis::Cmd;
+
+/// Some megabytes of data sets as large as they get; a round trip more costs nothing beside that.
+const REPORTS_AT_A_TIME: usize = 16;
 
 impl RedisBoard {
     pub(crate) async fn missing_of(
@@ -60,7 +64,7 @@ impl RedisBoard {
         let mut results = Vec::new();
         match stage {
             Stage::Miners => {
-                for (hotkey, body) in self.hash(names.miners_got()).await? {
+                for (hotkey, body) in self.reports(names.miners_got()).await? {
                     results.push((
                         JobId::Miner {
                             interval,
@@ -89,6 +93,24 @@ impl RedisBoard {
         }
         results.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(results)
+    }
+
+    /// A hash with large values, some at a time: the server copies an answer before it sends it, and all reports of a
+    /// full interval are a quarter of a gigabyte.
+    async fn reports(&self, key: String) -> Result<Vec<(String, Vec<u8>)>, BoardError> {
+        let links = &self.inner.links;
+        let fields: Vec<String> = links.ask(Call::Read, &Ask::One(Cmd::hkeys(&key))).await?;
+        let mut reports = Vec::with_capacity(fields.len());
+        for some in fields.chunks(REPORTS_AT_A_TIME) {
+            let ask = Ask::One(Cmd::hmget(&key, some));
+            let bodies: Vec<Option<Vec<u8>>> = links.ask(Call::Read, &ask).await?;
+            for (field, body) in some.iter().zip(bodies) {
+                let gone =
+                    || BoardError::Unavailable("a report went while all were read".to_owned());
+                reports.push((field.clone(), body.ok_or_else(gone)?));
+            }
+        }
+        Ok(reports)
     }
 
     pub(crate) async fn late_of(

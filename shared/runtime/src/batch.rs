@@ -62,7 +62,8 @@ impl<I, O> Batcher<I, O> {
                 drop(turn);
                 return told.await.ok();
             }
-            let answers = perform(items).await;
+            // On the heap: only one of those who wait makes the call, and the others should not carry room for it.
+            let answers = Box::pin(perform(items)).await;
             for (tell, answer) in tellers.into_iter().zip(answers) {
                 // Whoever does not listen any more has gone.
                 tell.send(answer).ok();

@@ -63,8 +63,8 @@ pub struct SchedulerOptions {
     pub submit: bool,
     /// Rounds open at one time while catching up.
     pub max_open_rounds: usize,
-    /// The second in which waits between two attempts at a submission are counted: shorter than a real one only on
-    /// a chain with a faster clock.
+    /// The second in which waits after a fault and between two attempts at a submission are counted: shorter than a real
+    /// one only on a chain with a faster clock.
     pub retry_unit: Duration,
     /// Seconds since the epoch, for the time stamp of decisions.
     pub clock: fn() -> f64,
@@ -226,7 +226,7 @@ impl Scheduler {
                         });
                         tokio::select! {
                             () = stop.cancelled() => break,
-                            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                            () = tokio::time::sleep(self.options.retry_unit) => {}
                         }
                     }
                     FaultClass::Permanent => return Err(fault),

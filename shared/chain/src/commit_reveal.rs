@@ -336,18 +336,29 @@ impl ChainClient {
                 RevealState::Waiting
             });
         }
-        let Some(uid) = self.uid_of(ticket.netuid, &ticket.hotkey, &at).await? else {
-            return Ok(RevealState::Missed);
+        // The same weights may have stood there before: the chain's events are asked first.
+        let state = self.reveal_in_events(ticket, head.number.get()).await?;
+        if state != RevealState::Unseen {
+            return Ok(state);
+        }
+        Ok(if self.its_weights_stand(ticket, &at).await? {
+            RevealState::Revealed
+        } else {
+            state
+        })
+    }
+
+    /// Whether the weights of the ticket's hotkey are those of the commit.
+    async fn its_weights_stand(&self, ticket: &CommitTicket, at: &At) -> Result<bool, ChainError> {
+        let Some(uid) = self.uid_of(ticket.netuid, &ticket.hotkey, at).await? else {
+            return Ok(false);
         };
-        let view = self.at(&at).await?;
+        let view = self.at(at).await?;
         let index = storage_index(ticket.netuid, ticket.mechanism);
         let found: Vec<(u16, u16)> = self
             .read(&view, "SubtensorModule", "Weights", (index, uid.get()))
             .await?;
-        if found == ticket.expected {
-            return Ok(RevealState::Revealed);
-        }
-        self.reveal_in_events(ticket, head.number.get()).await
+        Ok(found == ticket.expected)
     }
 
     /// Later weights may stand where those of the commit stood: the events of the block in which the chain parted with
@@ -403,15 +414,7 @@ impl ChainClient {
         if gone.count() <= opened {
             return Ok(true);
         }
-        let Some(uid) = self.uid_of(ticket.netuid, &ticket.hotkey, &at).await? else {
-            return Ok(false);
-        };
-        let view = self.at(&at).await?;
-        let index = storage_index(ticket.netuid, ticket.mechanism);
-        let found: Vec<(u16, u16)> = self
-            .read(&view, "SubtensorModule", "Weights", (index, uid.get()))
-            .await?;
-        Ok(found == ticket.expected)
+        self.its_weights_stand(ticket, &at).await
     }
 
     /// How many commits of the ticket's hotkey a block opened.

@@ -193,7 +193,7 @@ impl ChainClient {
         Ok((head, now.saturating_sub(Duration::from_millis(millis))))
     }
 
-    /// Time between blocks that we pace ourselves by: the setting, else [`slot_time`].
+    /// Time between blocks that we pace ourselves by: the setting, else the slot time of the chain.
     pub async fn block_time(&self) -> Result<Duration, ChainError> {
         if let Some(set) = self.inner.options.block_time {
             return Ok(set);

@@ -24,6 +24,8 @@ const MINERS: [MinerKind; 5] = [
 ];
 const BLOCK_MS: u64 = 150;
 const KILLS: u32 = 6;
+/// Calls that the chain takes in the life of a validator that is killed.
+const LIFE: std::ops::Range<u64> = 5..150;
 
 /// Notes every block at which the validator's weights changed, for as long as it lives.
 struct Watcher {
@@ -39,21 +41,23 @@ impl Watcher {
         let hotkey = net.validator();
         let seen = Arc::new(Mutex::new(BTreeSet::new()));
         let note = Arc::clone(&seen);
-        let last_update = async move |chain: &ChainClient| {
-            let snapshot = chain.snapshot(Netuid::new(70), &At::Best).await.ok()?;
+        let last_update = async move |chain: &ChainClient, at: &At| {
+            let snapshot = chain.snapshot(Netuid::new(70), at).await.ok()?;
             snapshot.neuron(&hotkey).map(|neuron| neuron.last_update)
         };
-        let before = last_update(&chain)
+        let before = last_update(&chain, &At::Best)
             .await
             .expect("the validator is registered");
         let task = tokio::spawn(async move {
+            // No final block is left out, so none of the changes is.
+            let mut heads = chain.stream_finalized(None);
             loop {
-                if let Some(block) = last_update(&chain).await
+                let at = At::Hash(heads.next().await.hash);
+                if let Some(block) = last_update(&chain, &at).await
                     && block != before
                 {
                     note.lock().unwrap().insert(block);
                 }
-                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
         Self { seen, task }
@@ -216,7 +220,8 @@ async fn a_validator_killed_at_random_moments_decides_and_submits_what_an_undist
             &["validate", "--json"],
             &format!("killed{kill}"),
         );
-        let life = Duration::from_millis(random.random_range(100..3500));
+        // The chain is asked by all that run here: a moment that falls anywhere in a step.
+        let asked = net.chain().traffic().0 + random.random_range(LIFE);
         if kill == 0 {
             // Whoever never got as far as a plan starts anew, with what is the newest interval then.
             let rounds = killed_in.join("archive/rounds");
@@ -228,7 +233,9 @@ async fn a_validator_killed_at_random_moments_decides_and_submits_what_an_undist
                 })
                 .await;
         } else {
-            tokio::time::sleep(life).await;
+            victim
+                .until("its last moment", |_| net.chain().traffic().0 >= asked)
+                .await;
         }
         assert!(
             victim.ended().is_none(),

@@ -6,11 +6,12 @@
 )]
 
 use nexis_localnet::{Localnet, LocalnetConfig, MinerKind};
+use nexis_testkit::within;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -108,39 +109,29 @@ impl Running {
 
     /// Waits for its end.
     pub async fn end(&mut self, patience: Duration) -> ExitStatus {
-        let until = Instant::now() + patience;
-        loop {
-            if let Some(status) = self.ended() {
-                return status;
-            }
-            assert!(
-                Instant::now() < until,
-                "still running after {patience:?}; it says:\n{}",
-                self.err()
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let ended = within(patience, || self.ended()).await;
+        ended
+            .unwrap_or_else(|| panic!("still running after {patience:?}; it says:\n{}", self.err()))
     }
 
     /// Waits until a condition holds while the program runs.
     pub async fn until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
-        let until = Instant::now() + PATIENCE;
-        while !holds(self) {
-            if let Some(status) = self.ended() {
-                panic!(
-                    "waiting for {what}: it ended with {status}:\n{}\n{}",
-                    self.out(),
-                    self.err()
-                );
+        let met = within(PATIENCE, || {
+            if holds(self) {
+                return Some(Ok(()));
             }
-            assert!(
-                Instant::now() < until,
-                "waited {PATIENCE:?} in vain for {what}; it says:\n{}\n{}",
-                self.out(),
-                self.err()
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            self.ended().map(Err)
+        });
+        let wrong = match met.await {
+            Some(Ok(())) => return,
+            Some(Err(status)) => format!("it ended with {status}"),
+            None => format!("waited {PATIENCE:?} in vain"),
+        };
+        panic!(
+            "waiting for {what}: {wrong}; it says:\n{}\n{}",
+            self.out(),
+            self.err()
+        );
     }
 }
 

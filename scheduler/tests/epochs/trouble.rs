@@ -1,11 +1,14 @@
 //! What goes wrong in a world: as its seed draws it, or one thing that a test is about.
 
-use super::{LEASE, PERIOD, World, hotkey};
+use super::{CALL, LEASE, PERIOD, World, hotkey};
 use nexis_devchain::{Fault, GenesisNeuron, Spec};
 use nexis_protocol::WeightEpoch;
 use nexis_scheduler::{SubmissionRecord, SubmissionState};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+/// How long the node says nothing, longer than its clients bear it.
+const SILENCE: Duration = Duration::from_millis(400);
 
 impl World {
     pub(super) async fn disturb(&mut self) -> String {
@@ -56,12 +59,12 @@ impl World {
             1 => self.fault(Fault::ClosePolicy),
             2 => {
                 self.chain.fault(&Fault::Silence(true));
-                tokio::time::sleep(Duration::from_millis(400)).await;
+                self.a_block_under_a_fault(SILENCE).await;
                 self.fault(Fault::Silence(false))
             }
             3 => {
                 self.chain.fault(&Fault::Delay(Duration::from_millis(60)));
-                tokio::time::sleep(Duration::from_millis(300)).await;
+                self.a_block_under_a_fault(CALL).await;
                 self.fault(Fault::Delay(Duration::ZERO))
             }
             4 => {
@@ -73,6 +76,13 @@ impl World {
             }
             _ => self.fault(Fault::RateLimit(2)),
         }
+    }
+
+    /// A block comes while something is wrong: until everybody has seen it nevertheless, or for so long.
+    async fn a_block_under_a_fault(&mut self, at_most: Duration) {
+        self.chain.new_block();
+        self.tell_of_blocks();
+        self.is_quiet_within(Instant::now(), at_most).await;
     }
 
     pub(super) fn fault(&self, fault: Fault) -> String {

@@ -18,6 +18,7 @@ use nexis_scheduler::ledger::DecisionFile;
 use nexis_scheduler::{
     Event, Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts, SubmissionRecord,
 };
+use nexis_testkit::within;
 use nexis_wire::{JobRules, Sampling, VisionChecks};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,8 +42,6 @@ const WORKS_PER_BLOCK: u32 = 8;
 /// A block waits so long for a call that a fault holds up: the request's own time limit and a second attempt. On the
 /// real chain, too, that is a small part of a signature's life and not all of it.
 const CALL: Duration = Duration::from_millis(1_500);
-/// How often we look whether everybody is idle.
-const LOOK: Duration = Duration::from_millis(1);
 const LENGTH: u64 = 20;
 pub const PERIOD: u64 = 60;
 const START: u64 = 1_190;
@@ -443,7 +442,8 @@ impl World {
     async fn is_quiet_within(&self, begun: Instant, at_most: Duration) -> bool {
         let finalized = self.chain.finalized().number;
         let (mut calls, mut silent_since) = (self.chain.traffic().0, Instant::now());
-        loop {
+        let left = at_most.saturating_sub(begun.elapsed());
+        let quiet = within(left, || {
             let now = self.chain.traffic().0;
             if now != calls {
                 (calls, silent_since) = (now, Instant::now());
@@ -454,16 +454,11 @@ impl World {
                 .any(|(_, doing)| doing.is_in_flight());
             let quiet = if in_flight { QUIET_IN_FLIGHT } else { QUIET };
             let mut all = self.schedulers.iter();
-            if silent_since.elapsed() >= quiet
-                && all.all(|(_, doing)| doing.is_idle(finalized, quiet))
-            {
-                return true;
-            }
-            if begun.elapsed() >= at_most {
-                return false;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+            let idle = silent_since.elapsed() >= quiet
+                && all.all(|(_, doing)| doing.is_idle(finalized, quiet));
+            idle.then_some(())
+        });
+        quiet.await.is_some()
     }
 
     async fn until(&mut self, end: u64) {

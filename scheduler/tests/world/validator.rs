@@ -11,6 +11,7 @@ use nexis_protocol::calendar::Calendar;
 use nexis_protocol::profile::Profile;
 use nexis_protocol::{BlockNumber, Digest, IntervalId, Netuid};
 use nexis_scheduler::{Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts, ledger};
+use nexis_testkit::eventually;
 use nexis_wire::{JobRules, Sampling, VisionChecks};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -281,16 +282,7 @@ impl<'a> World<'a> {
         }
         drop(queue);
         // Results that wait to be late hold the board for a moment.
-        let mut last = board;
-        loop {
-            match Arc::try_unwrap(last) {
-                Ok(_closed) => return,
-                Err(held) => {
-                    last = held;
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-            }
-        }
+        eventually(PATIENCE, async || Arc::strong_count(&board) == 1).await;
     }
 
     /// What is left to do before the next block may come: time passes only when all is done but what is late by

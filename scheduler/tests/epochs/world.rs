@@ -242,7 +242,9 @@ impl World {
         self.started += 1;
         let mut options = ConnectOptions::new(self.chain.url().parse().unwrap());
         options.allow_other_genesis = true;
-        options.block_time = Some(Duration::from_millis(20));
+        // Half of it is the pause of whoever looks for an extrinsic: longer than what counts as quiet, else no block would
+        // come before its deadline meanwhile.
+        options.block_time = Some(QUIET_IN_FLIGHT * 4);
         let pool = &mut options.pool;
         pool.clock = Clock::new(self.chain.clock());
         pool.request_timeout = Duration::from_secs(1);

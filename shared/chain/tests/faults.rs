@@ -348,6 +348,53 @@ async fn an_upgrade_that_takes_a_call_away_stops_submission_by_name_and_nothing_
     chain.stop().await;
 }
 
+/// Found by seed 9003 of committed epochs: the node parted with the transaction and did not tell, and the client waited
+/// for it longer than an epoch lasted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signature_made_at_a_block_that_is_given_up_is_told_to_be_worthless() {
+    let (chain, client) = start(DevChainConfig {
+        mode: Mode::Manual,
+        ..config(Spec::S439)
+    })
+    .await;
+    drop(client);
+    // The first block cannot be given up.
+    chain.new_blocks(5);
+    // Longer than this test may take: it is not the client's patience that ends the wait.
+    let mut options = options(&chain.url());
+    options.block_time = Some(Duration::from_secs(4));
+    let client = ChainClient::connect(options).await.unwrap();
+    let flight = tokio::spawn(async move {
+        let mut noted = Vec::new();
+        let alice = wallet("//Alice");
+        client.submit_weights(&alice, &order(), &mut noted).await
+    });
+    let end = timeout(Duration::from_secs(60), async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
+        while chain.weights(0).is_empty() {
+            ticks.tick().await;
+            if chain.pooled() > 0 {
+                chain.new_block();
+            }
+        }
+        // The block that holds it, and the one that it was signed at.
+        assert_eq!(chain.reorganise(2), 2);
+        assert_eq!(chain.pooled(), 0);
+        while !flight.is_finished() {
+            ticks.tick().await;
+            chain.new_block();
+        }
+        flight.await.unwrap().unwrap()
+    });
+    let report = end.await.unwrap();
+    let Outcome::Failed(refusal) = report.outcome else {
+        panic!("{report:?}")
+    };
+    assert_eq!(refusal.name, "NeverIncluded");
+    assert!(chain.weights(0).is_empty());
+    chain.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn weights_in_a_block_that_is_given_up_count_when_they_are_in_a_final_one() {
     let (chain, client) = start(DevChainConfig {

@@ -432,7 +432,7 @@ impl Chain {
     }
 
     /// Gives up the last `depth` blocks that are not final, and builds as many and one more without their
-    /// transactions, which return to the pool. Returns how many were given up.
+    /// transactions, which return to the pool as far as they are still good. Returns how many were given up.
     pub fn reorganise(&mut self, depth: u64) -> u64 {
         let best = self.best().header.number;
         let target = best
@@ -468,10 +468,15 @@ impl Chain {
         }
         self.pool = held;
         for bytes in returned.into_iter().rev() {
-            if let Ok((signed, _)) = self.validate(&bytes) {
-                let dies_at = signed.era.death(self.best().header.number + 1);
-                self.pool
-                    .insert((signed.signer, signed.nonce), Pooled { signed, dies_at });
+            let Ok((signed, _)) = self.validate(&bytes) else {
+                // Signed at a block that is given up, say.
+                self.end(blake2_256(&bytes), Fate::Invalid);
+                continue;
+            };
+            let (hash, key) = (signed.hash, (signed.signer, signed.nonce));
+            let dies_at = signed.era.death(self.best().header.number + 1);
+            if let Some(other) = self.pool.insert(key, Pooled { signed, dies_at }) {
+                self.end(other.signed.hash, Fate::Usurped(hash));
             }
         }
         self.produce(vec![]);

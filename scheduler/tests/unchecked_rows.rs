@@ -2,14 +2,13 @@
 
 use nexis_protocol::clip::ClipVerdict;
 use nexis_protocol::decision::Decision;
-use nexis_protocol::picture::{PictureChecks, Pictures};
+use nexis_protocol::picture::Pictures;
 use nexis_protocol::profile::Profile;
 use nexis_protocol::reason::Reason;
 use nexis_protocol::{Digest, Hotkey, IntervalId, Netuid};
 use nexis_scheduler::reduce::{self, Results};
 use nexis_wire::{
-    ClipPlan, ClipReport, JobRules, MinerOutcome, PlannedClip, PlannedMiner, RoundPlan, Sampling,
-    VisionChecks,
+    ClipPlan, ClipReport, JobRules, MinerOutcome, PlannedClip, PlannedMiner, RoundPlan,
 };
 
 fn miner() -> Hotkey {
@@ -21,19 +20,7 @@ fn miner() -> Hotkey {
 fn plan() -> RoundPlan {
     RoundPlan {
         interval: IntervalId::new(850),
-        rules: JobRules {
-            netuid: Netuid::new(70),
-            profile: Profile::default(),
-            enabled_specs: Vec::new(),
-            expected_category: None,
-            vision: VisionChecks::default(),
-            reject_advisories: Vec::new(),
-            pictures: PictureChecks::default(),
-            sampling: Sampling::Protocol,
-            fetch_budget_ms: 1,
-            max_dataset_bytes: 1,
-            max_asset_bytes: 1,
-        },
+        rules: JobRules::plain(Netuid::new(70), Profile::default()),
         roster_block: 0,
         roster_hash: String::new(),
         validator: None,

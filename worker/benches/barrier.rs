@@ -13,14 +13,14 @@ use nexis_amqp::topology::Topology;
 use nexis_amqp::{AmqpOptions, AmqpQueue};
 use nexis_board::{RedisBoard, RedisOptions};
 use nexis_local::DirArchive;
+use nexis_ports::conformance::still::NoBucket;
 use nexis_ports::{Board, Posted, Queue, Route, Settlement};
-use nexis_protocol::picture::PictureChecks;
 use nexis_protocol::profile::Profile;
 use nexis_protocol::{JobId, Netuid};
 use nexis_scheduler::{Scheduler, SchedulerOptions, SchedulerPorts};
 use nexis_testkit::{RabbitMq, Redis};
-use nexis_wire::{JobRules, MinerJob, Sampling, VisionChecks, Wire};
-use outside::{Marks, NoBucket, StillChain, Timed};
+use nexis_wire::{JobRules, MinerJob, Sampling, Wire};
+use outside::{Marks, Timed, still_chain};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,17 +36,8 @@ fn rules(netuid: Netuid, sampling: Sampling) -> JobRules {
     profile.miner_sample_rate = 1.0;
     profile.miner_sample_max = u32::MAX;
     JobRules {
-        netuid,
-        profile,
-        enabled_specs: vec!["video_v1".to_owned()],
-        expected_category: None,
-        vision: VisionChecks::default(),
-        reject_advisories: Vec::new(),
-        pictures: PictureChecks::default(),
         sampling,
-        fetch_budget_ms: 60_000,
-        max_dataset_bytes: 1 << 30,
-        max_asset_bytes: 1 << 26,
+        ..JobRules::plain(netuid, profile)
     }
 }
 
@@ -122,7 +113,7 @@ async fn measure(
     let ports = SchedulerPorts {
         queue: Arc::new(Timed::new(queue(rabbit, netuid).await, &marks)),
         board: Arc::new(Timed::new(board(redis, netuid).await, &marks)),
-        chain: Arc::new(StillChain { miners }),
+        chain: Arc::new(still_chain(miners)),
         archive: Arc::new(DirArchive::open(archive.path()).expect("it is empty")),
         bucket: Arc::new(NoBucket),
     };

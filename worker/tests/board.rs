@@ -1,21 +1,19 @@
 //! A job is not lost, and makes no dead letter, because the board is away or does not let the worker in.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use async_trait::async_trait;
+mod made;
+
 use nexis_board::{RedisBoard, RedisOptions};
 use nexis_local::{LocalQueue, LocalQueueOptions};
 use nexis_media::PoolOptions;
 use nexis_ports::conformance::board::{clip, miner};
-use nexis_ports::{
-    Board, Bucket, BucketAccess, FetchError, FetchLimits, Fetched, Leadership, Message, Queue,
-    Route, Stage,
-};
-use nexis_protocol::picture::PictureChecks;
+use nexis_ports::conformance::still::NoBucket;
+use nexis_ports::{Board, Leadership, Message, Queue, Route, Stage};
 use nexis_protocol::profile::Profile;
 use nexis_protocol::{IntervalId, JobId, Netuid};
 use nexis_runtime::metrics::Metrics;
 use nexis_testkit::{Redis, eventually};
-use nexis_wire::{ClipJob, JobRules, Sampling, VisionChecks, Wire};
+use nexis_wire::{ClipJob, JobRules, Wire};
 use nexis_worker::measure::Prober;
 use nexis_worker::{Worker, WorkerOptions, WorkerPorts};
 use std::path::PathBuf;
@@ -28,57 +26,12 @@ const NETUID: Netuid = Netuid::new(70);
 const JOBS: u32 = 8;
 const SOON: Duration = Duration::from_secs(60);
 
-struct Nothing;
-
-#[async_trait]
-impl Bucket for Nothing {
-    async fn fetch(
-        &self,
-        _: &BucketAccess,
-        _: &str,
-        _: FetchLimits,
-    ) -> Result<Fetched, FetchError> {
-        Ok(Fetched::Missing)
-    }
-}
-
 fn job(row: u32) -> ClipJob {
     let JobId::Clip { hotkey, .. } = clip(ROUND, 0, row) else {
         panic!("it is a clip");
     };
-    ClipJob {
-        interval: ROUND,
-        hotkey,
-        row,
-        commitment: "a1".repeat(64),
-        clip_id: format!("clip-{row}"),
-        clip_uri: format!("clips/{row}.mp4"),
-        first_frame_uri: format!("frames/{row}.jpg"),
-        clip_sha256: None,
-        first_frame_sha256: None,
-        width_px: 1280,
-        height_px: 720,
-        duration_sec: 5.0,
-        fps: 30.0,
-        num_frames: 150,
-        has_audio: true,
-        caption: String::new(),
-        check_caption: false,
-        check_category: false,
-        rules: JobRules {
-            netuid: NETUID,
-            profile: Profile::by_name("readme").unwrap(),
-            enabled_specs: Vec::new(),
-            expected_category: None,
-            vision: VisionChecks::default(),
-            reject_advisories: Vec::new(),
-            pictures: PictureChecks::default(),
-            sampling: Sampling::Protocol,
-            fetch_budget_ms: 1_000,
-            max_dataset_bytes: 1 << 20,
-            max_asset_bytes: 1 << 20,
-        },
-    }
+    let profile = Profile::by_name("readme").unwrap();
+    made::job(ROUND, hotkey, row, JobRules::plain(NETUID, profile))
 }
 
 /// A round that waits for the verdicts of all jobs.
@@ -139,7 +92,7 @@ async fn jobs_outlive_a_board_without_rights_and_one_without_memory() {
     let ports = WorkerPorts {
         queue: queue.clone(),
         board: Arc::new(theirs.unwrap()),
-        bucket: Arc::new(Nothing),
+        bucket: Arc::new(NoBucket),
         prober: Arc::new(prober.unwrap()),
         vision: None,
     };

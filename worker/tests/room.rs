@@ -1,6 +1,8 @@
 //! Bytes of other people's that a worker holds stay within its budget, however many and large the clips are.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod made;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +13,8 @@ use bytes::Bytes;
 use nexis_media::PoolOptions;
 use nexis_ports::{Bucket, BucketAccess, FetchError, FetchLimits, Fetched, Object};
 use nexis_protocol::profile::Profile;
-use nexis_protocol::{Digest, IntervalId};
-use nexis_wire::{ClipJob, JobRules, Sampling, VisionChecks};
+use nexis_protocol::{Digest, IntervalId, Netuid};
+use nexis_wire::{ClipJob, JobRules};
 use nexis_worker::clip_job::{self, Frames, Tools};
 use nexis_worker::measure::Prober;
 use nexis_worker::room::Room;
@@ -69,42 +71,15 @@ impl Bucket for LargeObjects {
 }
 
 fn job(row: u32) -> ClipJob {
-    ClipJob {
-        interval: IntervalId::new(850),
-        hotkey: "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
-            .parse()
-            .unwrap(),
-        row,
-        commitment: "a".repeat(128),
-        clip_id: format!("clip-{row}"),
-        clip_uri: format!("clips/{row}.mp4"),
-        first_frame_uri: format!("frames/{row}.jpg"),
-        // Not what comes: the bytes are hashed and not measured.
-        clip_sha256: None,
-        first_frame_sha256: None,
-        width_px: 1280,
-        height_px: 720,
-        duration_sec: 5.0,
-        fps: 30.0,
-        num_frames: 150,
-        has_audio: true,
-        caption: String::new(),
-        check_caption: false,
-        check_category: false,
-        rules: JobRules {
-            netuid: nexis_protocol::Netuid::new(70),
-            profile: Profile::by_name("readme").unwrap(),
-            enabled_specs: Vec::new(),
-            expected_category: None,
-            vision: VisionChecks::default(),
-            reject_advisories: Vec::new(),
-            pictures: nexis_protocol::picture::PictureChecks::default(),
-            sampling: Sampling::Protocol,
-            fetch_budget_ms: 1_000,
-            max_dataset_bytes: CLIP,
-            max_asset_bytes: CLIP,
-        },
-    }
+    let hotkey = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
+    let profile = Profile::by_name("readme").unwrap();
+    let rules = JobRules {
+        max_dataset_bytes: CLIP,
+        max_asset_bytes: CLIP,
+        ..JobRules::plain(Netuid::new(70), profile)
+    };
+    // Not what comes: the bytes are hashed and not measured.
+    made::job(IntervalId::new(850), hotkey.parse().unwrap(), row, rules)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,7 +13,6 @@ use nexis_protocol::{Digest, Hotkey, IntervalId, Netuid, sampling};
 use nexis_scheduler::{ledger, reduce};
 use nexis_wire::{
     ClipReport, JobRules, MinerOutcome, MinerReport, PlannedMiner, ReportOutcome, RoundPlan,
-    Sampling, VisionChecks,
 };
 use nexis_worker::measure::Prober;
 use nexis_worker::room::Room;
@@ -182,18 +181,12 @@ fn case_plan(case: &Case, profile: Profile, index: &RecordIndex) -> RoundPlan {
         .clone()
         .unwrap_or_else(|| sampling::interval_seed(interval));
     let rules = JobRules {
-        netuid: Netuid::new(70),
-        profile,
         enabled_specs: case.enabled_specs.clone().unwrap_or_default(),
         expected_category: case.expected_category.clone(),
-        vision: VisionChecks::default(),
-        reject_advisories: Vec::new(),
         // Golden cases show that no advisory changes a verdict, so all of them are looked for.
         pictures: PictureChecks::All,
-        sampling: Sampling::Protocol,
-        fetch_budget_ms: 60_000,
-        max_dataset_bytes: 1 << 30,
         max_asset_bytes: 1 << 30,
+        ..JobRules::plain(Netuid::new(70), profile)
     };
     // Folders need no credentials; the text only has to have the committed form.
     let commitment = "0".repeat(32) + &"a".repeat(96);

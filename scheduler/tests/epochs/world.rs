@@ -4,13 +4,13 @@ mod judge;
 mod trouble;
 mod watched;
 
-use async_trait::async_trait;
 use nexis_chain::{ChainClient, ChainPort, Clock, ConnectOptions, Wallet};
 use nexis_devchain::{
     DevChain, DevChainConfig, DevChainHandle, Fault, GenesisNeuron, Mode, Spec, WeightChange,
 };
 use nexis_local::{DirArchive, HandClock, LocalBoard, LocalQueue, LocalQueueOptions};
-use nexis_ports::{Archive, Bucket, BucketAccess, FetchError, FetchLimits, Fetched};
+use nexis_ports::Archive;
+use nexis_ports::conformance::still::NoBucket;
 use nexis_protocol::decision::Decision;
 use nexis_protocol::profile::Profile;
 use nexis_protocol::{Digest, Hotkey, IntervalId, Netuid};
@@ -19,7 +19,7 @@ use nexis_scheduler::{
     Event, Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts, SubmissionRecord,
 };
 use nexis_testkit::within;
-use nexis_wire::{JobRules, Sampling, VisionChecks};
+use nexis_wire::JobRules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -114,22 +114,6 @@ fn profile() -> Profile {
     profile
 }
 
-fn rules() -> JobRules {
-    JobRules {
-        netuid: NETUID,
-        profile: profile(),
-        enabled_specs: vec!["video_v1".to_owned()],
-        expected_category: None,
-        vision: VisionChecks::default(),
-        reject_advisories: Vec::new(),
-        pictures: nexis_protocol::picture::PictureChecks::default(),
-        sampling: Sampling::Protocol,
-        fetch_budget_ms: 1000,
-        max_dataset_bytes: 1 << 20,
-        max_asset_bytes: 1 << 20,
-    }
-}
-
 /// Decisions of every interval that the run can see, so that no round is ever open.
 async fn decide_all(archive: &DirArchive, draws: &mut Draws, until: u64) {
     for interval in (START / LENGTH * LENGTH - 10 * LENGTH..until).step_by(20) {
@@ -151,20 +135,6 @@ async fn decide_all(archive: &DirArchive, draws: &mut Draws, until: u64) {
         };
         let name = format!("rounds/{interval:012}/decisions.json");
         archive.put(&name, &file.to_bytes()).await.unwrap();
-    }
-}
-
-struct NoBucket;
-
-#[async_trait]
-impl Bucket for NoBucket {
-    async fn fetch(
-        &self,
-        _: &BucketAccess,
-        _: &str,
-        _: FetchLimits,
-    ) -> Result<Fetched, FetchError> {
-        Ok(Fetched::Missing)
     }
 }
 
@@ -273,7 +243,7 @@ impl World {
         };
         let options = SchedulerOptions {
             name: format!("scheduler-{}", self.started),
-            rules: rules(),
+            rules: JobRules::plain(NETUID, profile()),
             record_info: None,
             exclude: BTreeSet::new(),
             miners_deadline_blocks: 8,

@@ -1,10 +1,9 @@
-//! A chain that is turned by hand, and no bucket.
+//! A chain that is turned by hand.
 
 use async_trait::async_trait;
 use nexis_ports::{
-    Bucket, BucketAccess, Chain, ChainError, CommitTicket, FetchError, FetchLimits, Fetched, Head,
-    Neuron, RevealState, Roster, SignedSubmission, SubmissionJournal, SubmitOutcome,
-    SubnetParameters, WeightRequest,
+    Chain, ChainError, CommitTicket, Head, Neuron, RevealState, Roster, SignedSubmission,
+    SubmissionJournal, SubmitOutcome, SubnetParameters, WeightRequest,
 };
 use nexis_protocol::{BlockNumber, Hotkey, Netuid, Uid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -191,20 +190,5 @@ impl Chain for SimChain {
         Ok(submitted.last().map_or_else(Vec::new, |(_, uids, shares)| {
             uids.iter().copied().zip(shares.iter().copied()).collect()
         }))
-    }
-}
-
-/// No bucket at all: workers are simulated.
-pub struct NoBucket;
-
-#[async_trait]
-impl Bucket for NoBucket {
-    async fn fetch(
-        &self,
-        _: &BucketAccess,
-        _: &str,
-        _: FetchLimits,
-    ) -> Result<Fetched, FetchError> {
-        Ok(Fetched::Missing)
     }
 }

@@ -1,18 +1,19 @@
 //! A validator's processes over the embedded ports, a hand-turned chain and a hand-turned lease clock.
 
-use crate::chain::{NoBucket, SimChain};
+use crate::chain::SimChain;
 use crate::gates::{Gate, GatedArchive, GatedBoard};
 use crate::worker::{Treatment, is_slow, work};
 use nexis_local::{
     DirArchive, HandClock, LocalBoard, LocalBoardError, LocalQueue, LocalQueueOptions,
 };
+use nexis_ports::conformance::still::NoBucket;
 use nexis_ports::{Board, Queue, Route, Stage};
 use nexis_protocol::calendar::Calendar;
 use nexis_protocol::profile::Profile;
 use nexis_protocol::{BlockNumber, Digest, IntervalId, Netuid};
 use nexis_scheduler::{Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts, ledger};
 use nexis_testkit::eventually;
-use nexis_wire::{JobRules, Sampling, VisionChecks};
+use nexis_wire::JobRules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -231,19 +232,7 @@ impl<'a> World<'a> {
         };
         let options = SchedulerOptions {
             name: format!("scheduler-{}", self.started),
-            rules: JobRules {
-                netuid: Netuid::new(70),
-                profile: profile(),
-                enabled_specs: vec!["video_v1".to_owned()],
-                expected_category: None,
-                vision: VisionChecks::default(),
-                reject_advisories: Vec::new(),
-                pictures: nexis_protocol::picture::PictureChecks::default(),
-                sampling: Sampling::Protocol,
-                fetch_budget_ms: 1000,
-                max_dataset_bytes: 1 << 20,
-                max_asset_bytes: 1 << 20,
-            },
+            rules: JobRules::plain(Netuid::new(70), profile()),
             record_info: None,
             exclude: BTreeSet::new(),
             miners_deadline_blocks: DEADLINES.0,

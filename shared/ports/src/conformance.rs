@@ -10,6 +10,7 @@
 pub mod archive;
 pub mod board;
 pub mod queue;
+pub mod still;
 
 use std::time::Duration;
 

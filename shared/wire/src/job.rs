@@ -57,6 +57,26 @@ pub struct JobRules {
     pub max_asset_bytes: u64,
 }
 
+impl JobRules {
+    /// PROTOCOL's own checks and nothing that an operator has to turn on, with bounds that every honest package keeps:
+    /// a minute, 1 GiB for a data set, 64 MiB for a clip.
+    pub fn plain(netuid: Netuid, profile: Profile) -> Self {
+        Self {
+            netuid,
+            profile,
+            enabled_specs: vec!["video_v1".to_owned()],
+            expected_category: None,
+            vision: VisionChecks::default(),
+            reject_advisories: Vec::new(),
+            pictures: PictureChecks::default(),
+            sampling: Sampling::Protocol,
+            fetch_budget_ms: 60_000,
+            max_dataset_bytes: 1 << 30,
+            max_asset_bytes: 1 << 26,
+        }
+    }
+}
+
 /// Read and screen one miner's package.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MinerJob {

@@ -1,112 +1,29 @@
-//! A chain that stands still, no bucket, and a queue and a board whose calls are timed.
+//! The subnet of the bench, and a queue and a board whose calls are timed.
 
 use async_trait::async_trait;
+use nexis_ports::conformance::still::StillChain;
 use nexis_ports::{
-    Board, BoardError, Bucket, BucketAccess, Chain, ChainError, CommitTicket, Deliveries,
-    FetchError, FetchLimits, Fetched, Head, Leadership, Message, Neuron, Posted, Queue, QueueError,
-    RevealState, Roster, Route, SignedSubmission, Stage, SubmissionJournal, SubmitOutcome,
-    SubnetParameters, Tally, WeightRequest, Write,
+    Board, BoardError, Deliveries, Leadership, Message, Posted, Queue, QueueError, Route, Stage,
+    Tally, Write,
 };
-use nexis_protocol::{BlockNumber, Hotkey, IntervalId, JobId, LeaderEpoch, Netuid, Uid};
+use nexis_protocol::{Hotkey, IntervalId, JobId, LeaderEpoch};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const BLOCK: u64 = 10_000;
 
-/// One block, and so many miners.
-pub struct StillChain {
-    pub miners: u16,
-}
-
-impl StillChain {
-    fn head() -> Head {
-        Head {
-            number: BlockNumber::new(BLOCK),
-            hash: format!("0x{BLOCK:064x}"),
-        }
-    }
+/// One block, and so many miners, all with credentials.
+pub fn still_chain(miners: u16) -> StillChain {
+    let mut chain = StillChain::new(BLOCK, (0..miners).map(hotkey), hotkey(u16::MAX));
+    let commitments = (0..miners).map(|uid| (hotkey(uid), "a1".repeat(64)));
+    chain.roster.commitments = commitments.collect();
+    chain
 }
 
 fn hotkey(uid: u16) -> Hotkey {
     let mut key = [1; 32];
     key[..2].copy_from_slice(&uid.to_be_bytes());
     Hotkey::from_public_key(&key)
-}
-
-#[async_trait]
-impl Chain for StillChain {
-    async fn head(&self) -> Result<Head, ChainError> {
-        Ok(Self::head())
-    }
-
-    async fn next_head(&self, _: BlockNumber, at_most: Duration) -> Result<Head, ChainError> {
-        tokio::time::sleep(at_most).await;
-        Ok(Self::head())
-    }
-
-    async fn roster(&self, _: Netuid, _: Option<BlockNumber>) -> Result<Roster, ChainError> {
-        let neurons = (0..self.miners).map(|uid| Neuron {
-            uid: Uid::new(uid),
-            hotkey: hotkey(uid),
-            validator_permit: false,
-            stake_rao: 0,
-            last_update: 0,
-        });
-        Ok(Roster {
-            block: BlockNumber::new(BLOCK),
-            hash: Self::head().hash,
-            neurons: neurons.collect(),
-            commitments: (0..self.miners)
-                .map(|uid| (hotkey(uid), "a1".repeat(64)))
-                .collect(),
-            parameters: SubnetParameters {
-                tempo: 99,
-                weights_rate_limit: 0,
-                weights_version: 0,
-                min_allowed_weights: 0,
-                commit_reveal: false,
-            },
-        })
-    }
-
-    fn own_hotkey(&self) -> Option<Hotkey> {
-        Some(hotkey(u16::MAX))
-    }
-
-    async fn set_weights(
-        &self,
-        _: &WeightRequest,
-        _: &mut dyn SubmissionJournal,
-    ) -> Result<SubmitOutcome, ChainError> {
-        Err(ChainError::NoWallet)
-    }
-
-    async fn resolve(&self, _: &SignedSubmission) -> Result<SubmitOutcome, ChainError> {
-        Err(ChainError::NoWallet)
-    }
-
-    async fn reveal(&self, _: &CommitTicket) -> Result<RevealState, ChainError> {
-        Err(ChainError::NoWallet)
-    }
-
-    async fn weights_of(&self, _: Netuid, _: Uid) -> Result<Vec<(u16, u16)>, ChainError> {
-        Ok(Vec::new())
-    }
-}
-
-/// Nothing is found.
-pub struct NoBucket;
-
-#[async_trait]
-impl Bucket for NoBucket {
-    async fn fetch(
-        &self,
-        _: &BucketAccess,
-        _: &str,
-        _: FetchLimits,
-    ) -> Result<Fetched, FetchError> {
-        Ok(Fetched::Missing)
-    }
 }
 
 /// When the scheduler's calls at the barrier began and ended.

@@ -1,7 +1,6 @@
 //! Our queue, board, wire and worker.
 
 use crate::cpu;
-use async_trait::async_trait;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
@@ -9,16 +8,14 @@ use nexis_amqp::topology::Topology;
 use nexis_amqp::{AmqpOptions, AmqpQueue};
 use nexis_board::{RedisBoard, RedisOptions};
 use nexis_ports::conformance::board::{clip, miner};
-use nexis_ports::{
-    Board, Bucket, BucketAccess, FetchError, FetchLimits, Fetched, Leadership, Message, Queue,
-    Route, Stage,
-};
+use nexis_ports::conformance::still::NoBucket;
+use nexis_ports::{Board, Leadership, Message, Queue, Route, Stage};
 use nexis_protocol::clip::ClipVerdict;
-use nexis_protocol::picture::{PictureChecks, Pictures};
+use nexis_protocol::picture::Pictures;
 use nexis_protocol::profile::Profile;
 use nexis_protocol::reason::Reason;
 use nexis_protocol::{Digest, IntervalId, JobId, Netuid};
-use nexis_wire::{ClipJob, ClipReport, JobRules, Sampling, TraceContext, VisionChecks, Wire};
+use nexis_wire::{ClipJob, ClipReport, JobRules, TraceContext, Wire};
 use nexis_worker::measure::Prober;
 use nexis_worker::{Worker, WorkerOptions, WorkerPorts};
 use std::process::{Child, Command, Stdio};
@@ -93,40 +90,10 @@ impl Usage {
     }
 }
 
-/// A bucket in which nothing is found.
-struct Nothing;
-
-#[async_trait]
-impl Bucket for Nothing {
-    async fn fetch(
-        &self,
-        _: &BucketAccess,
-        _: &str,
-        _: FetchLimits,
-    ) -> Result<Fetched, FetchError> {
-        Ok(Fetched::Missing)
-    }
-}
-
-fn rules(netuid: Netuid) -> JobRules {
-    JobRules {
-        netuid,
-        profile: Profile::by_name("readme").expect("it exists"),
-        enabled_specs: vec!["video_v1".to_owned()],
-        expected_category: None,
-        vision: VisionChecks::default(),
-        reject_advisories: Vec::new(),
-        pictures: PictureChecks::default(),
-        sampling: Sampling::Protocol,
-        fetch_budget_ms: 60_000,
-        max_dataset_bytes: 1 << 30,
-        max_asset_bytes: 1 << 26,
-    }
-}
-
 /// Clip jobs as a scheduler makes them.
 pub fn jobs(netuid: Netuid, count: usize) -> Vec<ClipJob> {
-    let rules = rules(netuid);
+    let profile = Profile::by_name("readme").expect("it exists");
+    let rules = JobRules::plain(netuid, profile);
     (0..u32::try_from(count).expect("a few"))
         .map(|n| {
             let id = clip(
@@ -259,7 +226,7 @@ pub async fn work(arguments: &[String]) {
     let ports = WorkerPorts {
         queue: Arc::new(queue),
         board: Arc::new(board),
-        bucket: Arc::new(Nothing),
+        bucket: Arc::new(NoBucket),
         prober: Arc::new(Prober::sandboxed(1).expect("a clip decoder starts")),
         vision: None,
     };

@@ -1,23 +1,18 @@
 //! What the binary does with messages: those that are none, and those of a real scheduler.
 
 use crate::process::{Worker, broker};
-use async_trait::async_trait;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use nexis_amqp::AmqpQueue;
 use nexis_board::{RedisBoard, RedisOptions};
 use nexis_local::DirArchive;
-use nexis_ports::{
-    Bucket, BucketAccess, Chain, ChainError, CommitTicket, FetchError, FetchLimits, Fetched, Head,
-    Message, Neuron, Queue, RevealState, Roster, Route, SignedSubmission, SubmissionJournal,
-    SubmitOutcome, SubnetParameters, WeightRequest,
-};
-use nexis_protocol::picture::PictureChecks;
+use nexis_ports::conformance::still::{NoBucket, StillChain};
+use nexis_ports::{Message, Queue, Route};
 use nexis_protocol::profile::Profile;
-use nexis_protocol::{BlockNumber, Hotkey, IntervalId, JobId, Netuid, Uid};
+use nexis_protocol::{Hotkey, IntervalId, JobId, Netuid};
 use nexis_scheduler::{Scheduler, SchedulerOptions, SchedulerPorts};
 use nexis_testkit::{RabbitMq, Redis, eventually};
-use nexis_wire::{ClipPlan, JobRules, Sampling, TraceContext, VisionChecks, WIRE_VERSION, Wire};
+use nexis_wire::{ClipPlan, JobRules, Sampling, TraceContext, WIRE_VERSION, Wire};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -185,27 +180,25 @@ async fn scheduler(queue: AmqpQueue, redis: &Redis, folder: &Path, profile: &Pro
         queue: Arc::new(queue),
         board: Arc::new(board.await.expect("the board is up")),
         // The interval before this one is the newest that may be judged.
-        chain: Arc::new(StillChain(profile.interval_length_blocks * 11 + 10)),
+        chain: Arc::new(StillChain::new(
+            profile.interval_length_blocks * 11 + 10,
+            [hotkey(0), hotkey(1)],
+            hotkey(0),
+        )),
         archive: Arc::new(DirArchive::open(folder).expect("an archive")),
-        bucket: Arc::new(Nothing),
+        bucket: Arc::new(NoBucket),
     };
     let options = SchedulerOptions {
         name: "test".to_owned(),
         rules: JobRules {
-            netuid: NETUID,
-            profile: Profile {
-                miner_sample_rate: 1.0,
-                ..profile.clone()
-            },
-            enabled_specs: vec!["video_v1".to_owned()],
-            expected_category: None,
-            vision: VisionChecks::default(),
-            reject_advisories: Vec::new(),
-            pictures: PictureChecks::default(),
             sampling: Sampling::Full,
-            fetch_budget_ms: 1_000,
-            max_dataset_bytes: 1 << 20,
-            max_asset_bytes: 1 << 20,
+            ..JobRules::plain(
+                NETUID,
+                Profile {
+                    miner_sample_rate: 1.0,
+                    ..profile.clone()
+                },
+            )
         },
         record_info: None,
         exclude: BTreeSet::new(),
@@ -220,89 +213,4 @@ async fn scheduler(queue: AmqpQueue, redis: &Redis, folder: &Path, profile: &Pro
         clock: || 0.0,
     };
     Scheduler::new(ports, options, Arc::new(|_| {}))
-}
-
-/// A chain that stays where it is, with two neurons and no commitments: there is nothing to fetch.
-struct StillChain(u64);
-
-impl StillChain {
-    fn block(&self) -> Head {
-        Head {
-            number: BlockNumber::new(self.0),
-            hash: format!("0x{:064x}", self.0),
-        }
-    }
-}
-
-#[async_trait]
-impl Chain for StillChain {
-    async fn head(&self) -> Result<Head, ChainError> {
-        Ok(self.block())
-    }
-
-    async fn next_head(&self, _: BlockNumber, at_most: Duration) -> Result<Head, ChainError> {
-        tokio::time::sleep(at_most).await;
-        Ok(self.block())
-    }
-
-    async fn roster(&self, _: Netuid, at: Option<BlockNumber>) -> Result<Roster, ChainError> {
-        let neuron = |uid: u8| Neuron {
-            uid: Uid::new(u16::from(uid)),
-            hotkey: hotkey(uid),
-            validator_permit: uid == 0,
-            stake_rao: 0,
-            last_update: 0,
-        };
-        Ok(Roster {
-            block: at.unwrap_or(self.block().number),
-            hash: self.block().hash,
-            neurons: vec![neuron(0), neuron(1)],
-            commitments: std::collections::BTreeMap::new(),
-            parameters: SubnetParameters {
-                tempo: 99,
-                weights_rate_limit: 0,
-                weights_version: 0,
-                min_allowed_weights: 0,
-                commit_reveal: false,
-            },
-        })
-    }
-
-    fn own_hotkey(&self) -> Option<Hotkey> {
-        Some(hotkey(0))
-    }
-
-    async fn set_weights(
-        &self,
-        _: &WeightRequest,
-        _: &mut dyn SubmissionJournal,
-    ) -> Result<SubmitOutcome, ChainError> {
-        Err(ChainError::NoWallet)
-    }
-
-    async fn resolve(&self, _: &SignedSubmission) -> Result<SubmitOutcome, ChainError> {
-        Err(ChainError::NoWallet)
-    }
-
-    async fn reveal(&self, _: &CommitTicket) -> Result<RevealState, ChainError> {
-        Err(ChainError::NoWallet)
-    }
-
-    async fn weights_of(&self, _: Netuid, _: Uid) -> Result<Vec<(u16, u16)>, ChainError> {
-        Ok(Vec::new())
-    }
-}
-
-struct Nothing;
-
-#[async_trait]
-impl Bucket for Nothing {
-    async fn fetch(
-        &self,
-        _: &BucketAccess,
-        _: &str,
-        _: FetchLimits,
-    ) -> Result<Fetched, FetchError> {
-        Ok(Fetched::Missing)
-    }
 }

@@ -17,7 +17,7 @@ docs-bless:  ## writes generated pages anew
 	@mkdir -p target && touch target/bless
 	@cargo test -q -p nexis-runtime --test configuration_page
 
-fleet:       ## the fleet under faults; NEXIS_FLEET_SCHEDULES and NEXIS_FLEET_SEED choose how many and which
+fleet:       ## the fleet under faults; NEXIS_FLEET_SCHEDULES and _SEED choose how many and which, _SITES how many side by side
 	@cargo build -q -p nexis-scheduler -p nexis-worker --bins
 	@cargo test -q -p nexis-e2e --test fleet -- --nocapture --test-threads 1
 

@@ -3,6 +3,7 @@
 //!
 //! It runs beside the rounds, so that a submission that takes minutes neither holds them up nor costs the lease.
 
+mod pace;
 mod record;
 mod reveal;
 
@@ -19,16 +20,14 @@ use nexis_ports::{
 use nexis_protocol::calendar::Calendar;
 use nexis_protocol::score::Excluded;
 use nexis_protocol::{BlockNumber, Hotkey, LeaderEpoch, WeightEpoch, score, weights};
+use pace::Pace;
 use record::Attempt;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 /// Blocks after the submission block during which a round of the window may still be decided before the
 /// weights are computed without it.
 const WAIT_FOR_ROUNDS_BLOCKS: u64 = 25;
-/// Blocks by which a final head is commonly behind the block that a submission meets.
-const FINALITY_LAG: u64 = 3;
 /// Records looked through for what an earlier leader left open: more than two days of either profile.
 const LOOK_BACK: usize = 64;
 /// Pause after a step that failed because the outside is away.
@@ -90,10 +89,7 @@ struct Submitter {
     waiting: Vec<SubmissionRecord>,
     /// Head at which reveals were last looked at.
     looked_at: Option<BlockNumber>,
-    next_attempt: Option<Instant>,
-    /// Block from which the chain may take weights again, when it said so.
-    not_before: Option<u64>,
-    failures: i64,
+    pace: Pace,
 }
 
 impl Submitter {
@@ -123,11 +119,7 @@ impl Submitter {
             self.swept = Some(epoch);
         }
         self.look_at_reveals(scheduler, leader, epoch, head).await?;
-        let too_early = self.next_attempt.is_some_and(|at| Instant::now() < at)
-            || self
-                .not_before
-                .is_some_and(|block| head.get().saturating_add(FINALITY_LAG) < block);
-        if self.settled == Some(epoch) || too_early {
+        if self.settled == Some(epoch) || self.pace.holds(head) {
             return Ok(());
         }
         let archive = scheduler.ports.archive.as_ref();
@@ -154,7 +146,7 @@ impl Submitter {
             // A runtime that we do not know must not end the verification: tell it loudly and try again.
             Err(SchedulerError::Chain(fault)) if fault.class() == FaultClass::Permanent => {
                 tracing::error!(%epoch, error = %fault, "alert: weights cannot be submitted; run `nexis doctor`");
-                self.back_off(scheduler);
+                self.pace.failed(scheduler.options.retry_unit);
                 Ok(())
             }
             ended => ended,
@@ -347,6 +339,7 @@ impl Submitter {
         mut record: SubmissionRecord,
         outcome: SubmitOutcome,
     ) -> Result<(), SchedulerError> {
+        let unit = scheduler.options.retry_unit;
         match &outcome {
             SubmitOutcome::Verified { .. } => {
                 record.state = SubmissionState::Done(outcome.clone());
@@ -367,19 +360,21 @@ impl Submitter {
             SubmitOutcome::Refused {
                 error, retry_at, ..
             } => {
-                self.not_before = *retry_at;
                 record.state = SubmissionState::Armed;
                 record.last_error = Some(error.clone());
-                self.back_off(scheduler);
+                match retry_at {
+                    Some(block) => self.pace.wait_for(*block, unit),
+                    None => self.pace.failed(unit),
+                }
                 // Mapping hotkeys to slots anew is all that is needed.
                 if error == "SlotsChanged" {
-                    self.next_attempt = None;
+                    self.pace.try_at_once();
                 }
             }
             SubmitOutcome::Unknown { detail } => {
                 record.state = SubmissionState::Sent;
                 record.last_error = Some(detail.clone());
-                self.back_off(scheduler);
+                self.pace.failed(unit);
             }
         }
         keep(scheduler, leader, &record).await?;
@@ -397,15 +392,7 @@ impl Submitter {
     fn succeeded(&mut self, record: &mut SubmissionRecord) {
         record.last_error = None;
         self.settled = self.settled.max(Some(record.epoch));
-        self.failures = 0;
-        self.next_attempt = None;
-    }
-
-    fn back_off(&mut self, scheduler: &Scheduler) {
-        self.failures += 1;
-        let units = weights::retry_delay_sec(self.failures);
-        let pause = scheduler.options.retry_unit * u32::try_from(units).unwrap_or(u32::MAX);
-        self.next_attempt = Some(Instant::now() + pause);
+        self.pace.succeeded();
     }
 }
 

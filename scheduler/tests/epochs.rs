@@ -3,7 +3,8 @@
 //! hands, leaders that die. Each epoch's weights must be on the chain exactly once, and none may be lost.
 //!
 //! `make epochs` runs many of them: `NEXIS_EPOCHS` says how many of each kind, `NEXIS_SEED` repeats a run, and
-//! `NEXIS_WORLDS` are run side by side.
+//! `NEXIS_WORLDS` are run side by side. The suite runs the same few each time, so that a change is judged by what it
+//! changes.
 #![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
 
 #[path = "epochs/world.rs"]
@@ -12,9 +13,16 @@ mod world;
 use std::time::Instant;
 use world::{LONG_TEMPO, Plan, SHORT_TEMPO, Seen, Trouble, World, asked};
 
+/// Seed of the suite's run: 746741 found that pauses grew with refusals that named the block to wait for.
+const SUITE_SEED: u64 = 746_741;
+
 async fn side_by_side(commit_reveal: bool, epochs: u64, worlds: u64) {
-    let first = asked("NEXIS_SEED").unwrap_or_else(|| rand::random_range(0..1_000_000));
-    let all = asked("NEXIS_EPOCHS").unwrap_or(epochs);
+    let asked_for = asked("NEXIS_EPOCHS");
+    let first = asked("NEXIS_SEED").unwrap_or_else(|| match asked_for {
+        Some(_) => rand::random_range(0..1_000_000),
+        None => SUITE_SEED,
+    });
+    let all = asked_for.unwrap_or(epochs);
     let worlds = asked("NEXIS_WORLDS").unwrap_or(worlds).min(all);
     let begun = Instant::now();
     let runs = (0..worlds).map(|which| {

@@ -42,6 +42,8 @@ const WORKS_PER_BLOCK: u32 = 8;
 /// A block waits so long for a call that a fault holds up: the request's own time limit and a second attempt. On the
 /// real chain, too, that is a small part of a signature's life and not all of it.
 const CALL: Duration = Duration::from_millis(1_500);
+/// What a second of a pause between attempts is here. Blocks, 12 s apart elsewhere, come after about as many of these.
+const RETRY_UNIT: Duration = Duration::from_millis(1);
 const LENGTH: u64 = 20;
 pub const PERIOD: u64 = 60;
 const START: u64 = 1_190;
@@ -253,7 +255,7 @@ impl World {
             poll: Duration::from_millis(500),
             submit: true,
             max_open_rounds: 2,
-            retry_unit: Duration::from_millis(5),
+            retry_unit: RETRY_UNIT,
             clock: || 1_700_000_000.0,
         };
         let (told, leader) = (Arc::clone(&self.told), Arc::clone(&self.leader));

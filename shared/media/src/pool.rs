@@ -116,6 +116,17 @@ pub enum Undecodable {
     Nonsense,
 }
 
+impl Undecodable {
+    /// Whether clips that the child looked at before can be the reason. Time is counted for each clip anew.
+    fn may_be_anothers(&self) -> bool {
+        match self {
+            Self::Died(signal) => *signal != libc::SIGXCPU,
+            Self::GaveUp | Self::Nonsense => true,
+            Self::Refused(_) | Self::Deadline => false,
+        }
+    }
+}
+
 /// Why there is no child. Our fault, never the clip's.
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
@@ -206,8 +217,9 @@ impl Pool {
 
     /// Finds out what is asked about a clip. Blocks, first for a free child.
     ///
-    /// A clip whose child was killed from outside (SIGKILL: an operator, the kernel short of memory) is looked
-    /// at once more, since that need not be the clip's doing.
+    /// A clip whose child died is looked at once more when that need not be the clip's doing: in a fresh child when
+    /// other clips went before it, so that what they left behind decides nothing; and in any when the child was killed
+    /// from outside (SIGKILL: an operator, the kernel short of memory).
     pub fn look_at(&self, asked: Asked<'_>) -> Result<Look, PoolError> {
         let look = self.0.look_once(asked)?;
         if look.lost == Some(Undecodable::Died(libc::SIGKILL)) {
@@ -221,16 +233,29 @@ impl Inner {
     fn look_once(self: &Arc<Self>, asked: Asked<'_>) -> Result<Look, PoolError> {
         let mut held = self.take()?;
         let process = held.process.as_mut().ok_or(PoolError::NoHello)?;
-        let deadline = Instant::now() + self.options.wall;
-        let look = process.look(asked, deadline, self.options.cpu)?;
-        let healthy = look.lost.is_none();
-        if !healthy {
+        let alone = process.clips == 0;
+        let mut look = self.look_in(process, asked)?;
+        if look.lost.is_some() {
             self.replaced.fetch_add(1, Ordering::Relaxed);
         }
-        if !healthy || process.clips >= self.options.clips_per_child {
+        if !alone && look.lost.as_ref().is_some_and(Undecodable::may_be_anothers) {
+            held.process = None;
+            let process = held.process.insert(Process::begin(&self.options)?);
+            look = self.look_in(process, asked)?;
+        }
+        let worn = held
+            .process
+            .as_ref()
+            .is_some_and(|process| process.clips >= self.options.clips_per_child);
+        if look.lost.is_some() || worn {
             held.process = None;
         }
         Ok(look)
+    }
+
+    fn look_in(&self, process: &mut Process, asked: Asked<'_>) -> Result<Look, PoolError> {
+        let deadline = Instant::now() + self.options.wall;
+        process.look(asked, deadline, self.options.cpu)
     }
 
     fn take(self: &Arc<Self>) -> Result<Held, PoolError> {

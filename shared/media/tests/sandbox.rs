@@ -189,6 +189,46 @@ fn a_first_frame_that_takes_the_child_down_costs_only_what_it_would_have_shown()
     assert_fine(&pool);
 }
 
+/// What went before must not decide about a clip: other validators' children looked at other clips.
+#[test]
+fn a_clip_whose_child_dies_of_what_others_left_behind_is_looked_at_in_a_fresh_one() {
+    let pool = Pool::start(options(1)).unwrap();
+    assert_fine(&pool);
+    let look = pool.look(b"hostile lingering", 0, Budget::default());
+    let look = look.unwrap();
+    assert!(
+        matches!(look.size, Err(Undecodable::Refused(_))),
+        "{:?}",
+        look.size
+    );
+    assert_eq!((look.lost, pool.replaced()), (None, 1));
+    assert_fine(&pool);
+}
+
+/// Found by a fleet and `nexis validate` that told different things of good clips: a call that was denied made each
+/// decoded clip stay in its child, 3 MB at a time, until that died.
+#[test]
+fn a_child_looks_at_many_clips_in_little_memory() {
+    let pool = Pool::start(PoolOptions {
+        address_space: 512 << 20,
+        ..options(1)
+    })
+    .unwrap();
+    let clips = golden(&["h264_main"]);
+    for number in 0..100 {
+        let look = pool.look_at(Asked {
+            clip: &clips[0].1,
+            asset: None,
+            pictures: 0,
+            sight: PictureChecks::First,
+            budget: Budget::default(),
+        });
+        let look = look.unwrap();
+        assert_eq!((look.lost, pool.replaced()), (None, 0), "clip {number}");
+        assert!(look.seen.first.mark().is_some(), "clip {number}");
+    }
+}
+
 #[test]
 fn a_child_that_hogs_memory_is_stopped_at_its_bound() {
     let pool = Pool::start(options(1)).unwrap();

@@ -248,6 +248,13 @@ fn listed_calls() -> Option<BpfProgram> {
     rules.insert(libc::SYS_tgkill, vec![when(0, Width::Dword, Op::Eq, me)?]);
     // Limits can be read, never set.
     rules.insert(libc::SYS_prlimit64, vec![when(2, Width::Qword, Op::Eq, 0)?]);
+    // What GStreamer wakes its threads with. Without it a pipeline's bus keeps what it was told, and with that the
+    // whole pipeline, for ever. Nothing outside can be reached by it.
+    let local = u64::try_from(libc::AF_UNIX).ok()?;
+    rules.insert(
+        libc::SYS_socketpair,
+        vec![when(0, Width::Dword, Op::Eq, local)?],
+    );
     let names = [libc::PR_SET_NAME, libc::PR_GET_NAME]
         .into_iter()
         .filter_map(|option| u64::try_from(option).ok())

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nexis_media::{Layers, child_main_with};
 
@@ -26,10 +27,13 @@ fn main() -> ExitCode {
 }
 
 fn obey(clip: &[u8], wire: &mut UnixStream) -> bool {
+    static VETERAN: AtomicBool = AtomicBool::new(false);
+    let veteran = VETERAN.swap(true, Ordering::Relaxed);
     let Some(order) = clip.strip_prefix(b"hostile ") else {
         return false;
     };
     match order {
+        b"lingering" if veteran => std::process::abort(),
         b"abort" => std::process::abort(),
         b"panic" => panic!("as ordered"),
         b"loop" => loop {

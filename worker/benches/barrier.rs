@@ -13,6 +13,7 @@ use nexis_amqp::topology::Topology;
 use nexis_amqp::{AmqpOptions, AmqpQueue};
 use nexis_board::{RedisBoard, RedisOptions};
 use nexis_local::DirArchive;
+use nexis_ports::conformance::looked_on::LookedOn;
 use nexis_ports::conformance::still::NoBucket;
 use nexis_ports::{Board, Posted, Queue, Route, Settlement};
 use nexis_protocol::profile::Profile;
@@ -112,7 +113,10 @@ async fn measure(
     let archive = tempfile::tempdir().expect("a throw-away folder");
     let ports = SchedulerPorts {
         queue: Arc::new(Timed::new(queue(rabbit, netuid).await, &marks)),
-        board: Arc::new(Timed::new(board(redis, netuid).await, &marks)),
+        board: Arc::new(LookedOn::new(
+            board(redis, netuid).await,
+            Arc::clone(&marks),
+        )),
         chain: Arc::new(still_chain(miners)),
         archive: Arc::new(DirArchive::open(archive.path()).expect("it is empty")),
         bucket: Arc::new(NoBucket),
@@ -128,18 +132,16 @@ async fn measure(
 
     // All reports but the last are on the board before anything is measured.
     let mut deliveries = theirs.consume(Route::Miner, 64).await.expect("a consumer");
-    let mut last = None;
+    let (mut last, mut report_bytes) = (None, 0);
     for at in 0..miners {
         let delivery = deliveries.next().await.expect("a job for each miner");
         let job = MinerJob::decode(&delivery.message.body).expect("ours");
-        let report = reports::report(&job, at, rows, &profile);
+        let report = reports::report(&job, at, rows, &profile).encode();
+        report_bytes += report.len();
         if at + 1 == miners {
-            last = Some((job.id(), report.encode(), delivery));
+            last = Some((job.id(), report, delivery));
         } else {
-            posting
-                .post(&job.id(), report.encode())
-                .await
-                .expect("posted");
+            posting.post(&job.id(), report).await.expect("posted");
             delivery
                 .settle(Settlement::Ack)
                 .await
@@ -189,7 +191,7 @@ async fn measure(
         "  {} jobs; memory grew by {} MiB at its highest (reports on the board: {} MiB)",
         taken.len(),
         resident("VmHWM").saturating_sub(before) >> 10,
-        marks.read_bytes() >> 20,
+        report_bytes >> 20,
     );
     stop.cancel();
     running

@@ -1,14 +1,11 @@
 //! Gates in front of board and archive, at which a scheduler can be stopped in the middle of whatever it does.
 
 use async_trait::async_trait;
-use nexis_ports::{
-    Archive, ArchiveError, Board, BoardError, Leadership, Posted, Stage, Tally, Write,
-};
-use nexis_protocol::{IntervalId, JobId, LeaderEpoch};
+use nexis_ports::conformance::looked_on::{BoardCall, Onlooker};
+use nexis_ports::{Archive, ArchiveError};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tokio::sync::watch;
 
 /// Stands before every call of one scheduler; shut, the scheduler sleeps in the middle of whatever it does.
@@ -111,102 +108,17 @@ impl<A: Archive> Archive for GatedArchive<A> {
     }
 }
 
-pub struct GatedBoard<B> {
-    pub gate: Gate,
-    pub inner: B,
-}
-
+/// In front of the board.
 #[async_trait]
-impl<B: Board> Board for GatedBoard<B> {
-    async fn campaign(&self, who: &str, ttl: Duration) -> Result<Leadership, BoardError> {
-        self.gate.pass().await;
-        self.inner.campaign(who, ttl).await
-    }
-    async fn resign(&self, epoch: LeaderEpoch) -> Result<(), BoardError> {
-        self.inner.resign(epoch).await
-    }
-    async fn open(
-        &self,
-        epoch: LeaderEpoch,
-        interval: IntervalId,
-        plan: Vec<u8>,
-        expected: &[JobId],
-    ) -> Result<Write, BoardError> {
-        self.gate.pass().await;
-        self.inner.open(epoch, interval, plan, expected).await
-    }
-    async fn advance(
-        &self,
-        epoch: LeaderEpoch,
-        interval: IntervalId,
-        to: Stage,
-        plan: Vec<u8>,
-        expected: &[JobId],
-    ) -> Result<Write, BoardError> {
-        self.gate.pass().await;
-        self.inner
-            .advance(epoch, interval, to, plan, expected)
-            .await
-    }
-    async fn retire(&self, epoch: LeaderEpoch, interval: IntervalId) -> Result<Write, BoardError> {
-        self.gate.pass().await;
-        self.inner.retire(epoch, interval).await
-    }
-    async fn rounds(&self) -> Result<Vec<IntervalId>, BoardError> {
-        self.gate.pass().await;
-        self.inner.rounds().await
-    }
-    async fn tally(&self, interval: IntervalId) -> Result<Option<Tally>, BoardError> {
-        self.gate.pass().await;
-        self.inner.tally(interval).await
-    }
-    async fn plan(
-        &self,
-        interval: IntervalId,
-        stage: Stage,
-    ) -> Result<Option<Vec<u8>>, BoardError> {
-        self.gate.pass().await;
-        self.inner.plan(interval, stage).await
-    }
-    async fn post(&self, job: &JobId, result: Vec<u8>) -> Result<Posted, BoardError> {
-        self.gate.pass().await;
-        self.inner.post(job, result).await
-    }
-    async fn wanted(&self, job: &JobId) -> Result<bool, BoardError> {
-        self.gate.pass().await;
-        self.inner.wanted(job).await
-    }
-    async fn missing(&self, interval: IntervalId, stage: Stage) -> Result<Vec<JobId>, BoardError> {
-        self.gate.pass().await;
-        self.inner.missing(interval, stage).await
-    }
-    async fn results(
-        &self,
-        interval: IntervalId,
-        stage: Stage,
-    ) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {
-        self.gate.pass().await;
-        self.inner.results(interval, stage).await
-    }
-    async fn late(&self, interval: IntervalId) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {
-        self.gate.pass().await;
-        self.inner.late(interval).await
-    }
-    async fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, BoardError> {
-        self.gate.pass().await;
-        self.inner.fact(name).await
-    }
-    async fn set_fact(
-        &self,
-        epoch: LeaderEpoch,
-        name: &str,
-        value: Vec<u8>,
-    ) -> Result<(), BoardError> {
-        self.gate.pass().await;
-        self.inner.set_fact(epoch, name, value).await
-    }
-    async fn changed(&self, at_most: Duration) {
-        self.gate.0.quiet.fetch_add(1, Ordering::SeqCst);
-        self.inner.changed(at_most).await;
+impl Onlooker for Gate {
+    async fn begins(&self, call: BoardCall) {
+        match call {
+            // A scheduler that ends in order has its last word.
+            BoardCall::Resign => {}
+            BoardCall::Changed => {
+                self.0.quiet.fetch_add(1, Ordering::SeqCst);
+            }
+            _ => self.pass().await,
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! A validator's processes over the embedded ports, a hand-turned chain and a hand-turned lease clock.
 
 use crate::chain::SimChain;
-use crate::gates::{Gate, GatedArchive, GatedBoard};
+use crate::gates::{Gate, GatedArchive};
 use crate::worker::{Treatment, is_slow, work};
 use nexis_local::{
     DirArchive, HandClock, LocalBoard, LocalBoardError, LocalQueue, LocalQueueOptions,
 };
+use nexis_ports::conformance::looked_on::LookedOn;
 use nexis_ports::conformance::still::NoBucket;
 use nexis_ports::{Board, Queue, Route, Stage};
 use nexis_protocol::calendar::Calendar;
@@ -218,10 +219,7 @@ impl<'a> World<'a> {
         let gate = Gate::open();
         let ports = SchedulerPorts {
             queue: process.queue.clone(),
-            board: Arc::new(GatedBoard {
-                gate: gate.clone(),
-                inner: (*process.board).clone(),
-            }),
+            board: Arc::new(LookedOn::new((*process.board).clone(), gate.clone())),
             chain: self.chain.clone(),
             archive: Arc::new(GatedArchive {
                 gate: gate.clone(),

@@ -5,12 +5,12 @@ mod subnet;
 
 use nexis_chain::preflight::Standing;
 use nexis_chain::submit::WeightsOrder;
-use nexis_chain::{At, ChainClient, ChainError, Clock, Outcome};
+use nexis_chain::{At, ChainClient, ChainError, Outcome};
 use nexis_devchain::{DevChain, DevChainConfig, Fault, GenesisNeuron, Mode, Spec};
 use nexis_ports::RevealState;
 use nexis_protocol::{BlockNumber, Netuid, Uid};
 use std::time::Duration;
-use subnet::{NETUID, config, options, order, start, wallet, with_blocks};
+use subnet::{NETUID, config, options, order, start, start_by_hand, wallet, with_blocks};
 use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,18 +136,12 @@ async fn a_commit_is_stored_sealed_and_opened_by_the_chain() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whether_a_commit_was_opened_is_known_when_later_weights_stand_in_its_place() {
-    let chain = DevChain::start(DevChainConfig {
+    let (chain, client) = start_by_hand(DevChainConfig {
         commit_reveal: true,
         tempo: 20,
-        block_time: Duration::from_secs(12),
-        mode: Mode::Manual,
         ..config(Spec::S461)
     })
-    .await
-    .unwrap();
-    let mut options = options(&chain.url());
-    options.pool.clock = Clock::new(chain.clock());
-    let client = ChainClient::connect(options).await.unwrap();
+    .await;
     let alice = wallet("//Alice");
     let mut tickets = Vec::new();
     for (values, opened) in [
@@ -184,18 +178,12 @@ async fn whether_a_commit_was_opened_is_known_when_later_weights_stand_in_its_pl
 /// the other says nothing about which.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_that_is_dropped_in_the_block_that_opens_another_one_is_known_as_missed() {
-    let chain = DevChain::start(DevChainConfig {
+    let (chain, client) = start_by_hand(DevChainConfig {
         commit_reveal: true,
         tempo: 60,
-        block_time: Duration::from_secs(12),
-        mode: Mode::Manual,
         ..config(Spec::S461)
     })
-    .await
-    .unwrap();
-    let mut options = options(&chain.url());
-    options.pool.clock = Clock::new(chain.clock());
-    let client = ChainClient::connect(options).await.unwrap();
+    .await;
     let alice = wallet("//Alice");
     // The first one that would be opened is lost.
     chain.fault(&Fault::LoseReveals(1));

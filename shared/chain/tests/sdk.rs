@@ -4,13 +4,13 @@
 mod subnet;
 
 use nexis_chain::calls::Call;
-use nexis_chain::{ChainClient, Clock, Outcome, Wallet};
+use nexis_chain::{Outcome, Wallet};
 use nexis_devchain::{Beacon, DevChain, DevChainConfig, GenesisNeuron, Mode, Spec};
 use nexis_protocol::Hotkey;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use subnet::{NETUID, config, options, start, wallet, with_blocks};
+use subnet::{NETUID, config, start, start_by_hand, wallet, with_blocks};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -137,11 +137,9 @@ const SIGNATURE: &str = "b44679b9a59af2ec876b1a6b1ad52ea9b1615fc3982b19576350f93
 /// in quicknet's early days can: the SDK's sealing, the real beacon's signature, our opening.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_sdk_sealed_is_opened_with_the_real_beacons_signature() {
-    let chain = DevChain::start(DevChainConfig {
+    let (chain, client) = start_by_hand(DevChainConfig {
         commit_reveal: true,
         tempo: 20,
-        mode: Mode::Manual,
-        block_time: Duration::from_secs(12),
         beacon: Beacon::Quicknet {
             signatures: vec![(ROUND, hex::decode(SIGNATURE).unwrap())],
         },
@@ -149,11 +147,7 @@ async fn what_the_sdk_sealed_is_opened_with_the_real_beacons_signature() {
         start_time: Some(Duration::from_secs(1_692_803_367 + 2_900)),
         ..config(Spec::S461)
     })
-    .await
-    .unwrap();
-    let mut options = options(&chain.url());
-    options.pool.clock = Clock::new(chain.clock());
-    let client = ChainClient::connect(options).await.unwrap();
+    .await;
     let alice = wallet("//Alice");
     let key = hex::encode(alice.hotkey().public_key());
     let made = ask(&["seal", "1001", "1000", "20", &ROUND.to_string(), &key]).await;

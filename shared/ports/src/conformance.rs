@@ -9,6 +9,7 @@
 
 pub mod archive;
 pub mod board;
+pub mod looked_on;
 pub mod queue;
 pub mod still;
 

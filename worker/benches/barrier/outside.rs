@@ -1,14 +1,12 @@
-//! The subnet of the bench, and a queue and a board whose calls are timed.
+//! The subnet of the bench, and how long the scheduler's calls at the barrier take.
 
 use async_trait::async_trait;
+use nexis_ports::conformance::looked_on::{BoardCall, Onlooker};
 use nexis_ports::conformance::still::StillChain;
-use nexis_ports::{
-    Board, BoardError, Deliveries, Leadership, Message, Posted, Queue, QueueError, Route, Stage,
-    Tally, Write,
-};
-use nexis_protocol::{Hotkey, IntervalId, JobId, LeaderEpoch};
+use nexis_ports::{Deliveries, Message, Queue, QueueError, Route};
+use nexis_protocol::Hotkey;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const BLOCK: u64 = 10_000;
 
@@ -33,7 +31,6 @@ pub struct Marks(Mutex<State>);
 #[derive(Default)]
 struct State {
     reading: Option<(Instant, Instant)>,
-    read_bytes: usize,
     moving: Option<(Instant, Instant)>,
     publishing: Option<(Instant, Instant)>,
     on_their_way: usize,
@@ -48,11 +45,6 @@ impl Marks {
     pub fn is_published(&self) -> bool {
         let state = self.state();
         state.publishing.is_some() && state.on_their_way == 0
-    }
-
-    /// Bytes of the reports that were read.
-    pub fn read_bytes(&self) -> usize {
-        self.state().read_bytes
     }
 
     /// What took which part of the time.
@@ -74,14 +66,39 @@ impl Marks {
     }
 }
 
-/// A port with a clock beside it.
-pub struct Timed<T> {
-    inner: T,
+/// The calls of the barrier come one after another.
+#[async_trait]
+impl Onlooker for Marks {
+    async fn begins(&self, call: BoardCall) {
+        let now = Some((Instant::now(), Instant::now()));
+        match call {
+            BoardCall::Results => self.state().reading = now,
+            BoardCall::Advance => self.state().moving = now,
+            _ => {}
+        }
+    }
+
+    fn ended(&self, call: BoardCall) {
+        let mut state = self.state();
+        let part = match call {
+            BoardCall::Results => &mut state.reading,
+            BoardCall::Advance => &mut state.moving,
+            _ => return,
+        };
+        if let Some((_, ended)) = part {
+            *ended = Instant::now();
+        }
+    }
+}
+
+/// A queue with a clock beside it.
+pub struct Timed<Q> {
+    inner: Q,
     marks: Arc<Marks>,
 }
 
-impl<T> Timed<T> {
-    pub fn new(inner: T, marks: &Arc<Marks>) -> Self {
+impl<Q> Timed<Q> {
+    pub fn new(inner: Q, marks: &Arc<Marks>) -> Self {
         let marks = Arc::clone(marks);
         Self { inner, marks }
     }
@@ -117,109 +134,5 @@ impl<Q: Queue> Queue for Timed<Q> {
 
     async fn dead(&self, route: Route, limit: usize) -> Result<Vec<(Message, String)>, QueueError> {
         self.inner.dead(route, limit).await
-    }
-}
-
-#[async_trait]
-impl<B: Board> Board for Timed<B> {
-    async fn campaign(&self, who: &str, ttl: Duration) -> Result<Leadership, BoardError> {
-        self.inner.campaign(who, ttl).await
-    }
-
-    async fn resign(&self, epoch: LeaderEpoch) -> Result<(), BoardError> {
-        self.inner.resign(epoch).await
-    }
-
-    async fn open(
-        &self,
-        epoch: LeaderEpoch,
-        interval: IntervalId,
-        plan: Vec<u8>,
-        expected: &[JobId],
-    ) -> Result<Write, BoardError> {
-        self.inner.open(epoch, interval, plan, expected).await
-    }
-
-    async fn advance(
-        &self,
-        epoch: LeaderEpoch,
-        interval: IntervalId,
-        to: Stage,
-        plan: Vec<u8>,
-        expected: &[JobId],
-    ) -> Result<Write, BoardError> {
-        let began = Instant::now();
-        let moved = self
-            .inner
-            .advance(epoch, interval, to, plan, expected)
-            .await;
-        self.marks.state().moving = Some((began, Instant::now()));
-        moved
-    }
-
-    async fn retire(&self, epoch: LeaderEpoch, interval: IntervalId) -> Result<Write, BoardError> {
-        self.inner.retire(epoch, interval).await
-    }
-
-    async fn rounds(&self) -> Result<Vec<IntervalId>, BoardError> {
-        self.inner.rounds().await
-    }
-
-    async fn tally(&self, interval: IntervalId) -> Result<Option<Tally>, BoardError> {
-        self.inner.tally(interval).await
-    }
-
-    async fn plan(
-        &self,
-        interval: IntervalId,
-        stage: Stage,
-    ) -> Result<Option<Vec<u8>>, BoardError> {
-        self.inner.plan(interval, stage).await
-    }
-
-    async fn post(&self, job: &JobId, result: Vec<u8>) -> Result<Posted, BoardError> {
-        self.inner.post(job, result).await
-    }
-
-    async fn wanted(&self, job: &JobId) -> Result<bool, BoardError> {
-        self.inner.wanted(job).await
-    }
-
-    async fn missing(&self, interval: IntervalId, stage: Stage) -> Result<Vec<JobId>, BoardError> {
-        self.inner.missing(interval, stage).await
-    }
-
-    async fn results(
-        &self,
-        interval: IntervalId,
-        stage: Stage,
-    ) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {
-        let began = Instant::now();
-        let results = self.inner.results(interval, stage).await?;
-        let mut state = self.marks.state();
-        state.reading = Some((began, Instant::now()));
-        state.read_bytes = results.iter().map(|(_, bytes)| bytes.len()).sum();
-        Ok(results)
-    }
-
-    async fn late(&self, interval: IntervalId) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {
-        self.inner.late(interval).await
-    }
-
-    async fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, BoardError> {
-        self.inner.fact(name).await
-    }
-
-    async fn set_fact(
-        &self,
-        epoch: LeaderEpoch,
-        name: &str,
-        value: Vec<u8>,
-    ) -> Result<(), BoardError> {
-        self.inner.set_fact(epoch, name, value).await
-    }
-
-    async fn changed(&self, at_most: Duration) {
-        self.inner.changed(at_most).await;
     }
 }

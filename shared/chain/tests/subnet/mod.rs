@@ -6,8 +6,8 @@
 )]
 
 use nexis_chain::submit::WeightsOrder;
-use nexis_chain::{ChainClient, ConnectOptions, Wallet};
-use nexis_devchain::{DevChain, DevChainConfig, DevChainHandle, GenesisNeuron, Spec};
+use nexis_chain::{ChainClient, Clock, ConnectOptions, Wallet};
+use nexis_devchain::{DevChain, DevChainConfig, DevChainHandle, GenesisNeuron, Mode, Spec};
 use nexis_protocol::Netuid;
 use std::time::Duration;
 
@@ -52,6 +52,21 @@ pub fn options(urls: &str) -> ConnectOptions {
 pub async fn start(config: DevChainConfig) -> (DevChainHandle, ChainClient) {
     let chain = DevChain::start(config).await.unwrap();
     let client = ChainClient::connect(options(&chain.url())).await.unwrap();
+    (chain, client)
+}
+
+/// A chain whose blocks are made by hand, 12 s apart by its own clock, so that the beacon's rounds are what they are
+/// elsewhere; and a client that goes by that clock.
+pub async fn start_by_hand(config: DevChainConfig) -> (DevChainHandle, ChainClient) {
+    let config = DevChainConfig {
+        mode: Mode::Manual,
+        block_time: Duration::from_secs(12),
+        ..config
+    };
+    let chain = DevChain::start(config).await.unwrap();
+    let mut options = options(&chain.url());
+    options.pool.clock = Clock::new(chain.clock());
+    let client = ChainClient::connect(options).await.unwrap();
     (chain, client)
 }
 

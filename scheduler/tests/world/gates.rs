@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use nexis_ports::conformance::looked_on::{BoardCall, Onlooker};
 use nexis_ports::{Archive, ArchiveError};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
@@ -14,8 +14,9 @@ pub struct Gate(Arc<Lock>);
 
 struct Lock {
     open: watch::Sender<bool>,
-    /// Calls that still pass before the gate shuts by itself.
-    fuse: AtomicI64,
+    /// Calls that still pass before the gate shuts by itself. Held while it shuts or opens: else it could shut when it
+    /// has just been opened, and stay so.
+    fuse: Mutex<Option<u32>>,
     /// Looks that ended with nothing left to do.
     quiet: AtomicU64,
 }
@@ -24,19 +25,20 @@ impl Gate {
     pub fn open() -> Self {
         Self(Arc::new(Lock {
             open: watch::Sender::new(true),
-            fuse: AtomicI64::new(i64::MAX),
+            fuse: Mutex::new(None),
             quiet: AtomicU64::new(0),
         }))
     }
 
     /// Shuts before the call that comes after so many.
     pub fn shut_after(&self, calls: u32) {
-        self.0.fuse.store(calls.into(), Ordering::SeqCst);
+        *self.0.fuse.lock().unwrap() = Some(calls);
     }
 
     /// Lets everything pass again.
     pub fn wake(&self) {
-        self.0.fuse.store(i64::MAX, Ordering::SeqCst);
+        let mut fuse = self.0.fuse.lock().unwrap();
+        *fuse = None;
         self.0.open.send_replace(true);
     }
 
@@ -48,10 +50,19 @@ impl Gate {
         self.0.quiet.load(Ordering::SeqCst)
     }
 
+    fn burn(&self) {
+        let mut fuse = self.0.fuse.lock().unwrap();
+        *fuse = match *fuse {
+            Some(0) => {
+                self.0.open.send_replace(false);
+                None
+            }
+            left => left.map(|calls| calls - 1),
+        };
+    }
+
     async fn pass(&self) {
-        if self.0.fuse.fetch_sub(1, Ordering::SeqCst) == 0 {
-            self.0.open.send_replace(false);
-        }
+        self.burn();
         let mut state = self.0.open.subscribe();
         let _open = state
             .wait_for(|open| *open)

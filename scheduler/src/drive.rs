@@ -324,9 +324,10 @@ impl Scheduler {
         let newest = if let Some(newest) = memory.newest {
             newest
         } else {
-            memory.lost = ledger::undecided(archive).await?;
+            let known = ledger::known(archive).await?;
+            memory.lost = known.undecided;
             memory.lost.retain(|lost| !open.contains(lost));
-            *memory.newest.insert(ledger::newest_planned(archive).await?)
+            *memory.newest.insert(known.newest)
         };
         if let Some(lost) = memory.lost.first() {
             return Ok(Some(*lost));

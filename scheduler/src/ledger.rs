@@ -145,29 +145,35 @@ async fn planned(archive: &dyn Archive) -> Result<Vec<(IntervalId, String)>, Led
         .collect())
 }
 
-pub(crate) async fn newest_planned(
-    archive: &dyn Archive,
-) -> Result<Option<IntervalId>, LedgerError> {
-    Ok(planned(archive)
-        .await?
-        .into_iter()
-        .map(|(interval, _)| interval)
-        .max())
+/// Which intervals the archive knows.
+pub(crate) struct Known {
+    /// Opened and never decided, oldest first.
+    pub(crate) undecided: Vec<IntervalId>,
+    /// The newest of all.
+    pub(crate) newest: Option<IntervalId>,
 }
 
-/// Intervals that were opened and never decided, oldest first.
-pub async fn undecided(archive: &dyn Archive) -> Result<Vec<IntervalId>, LedgerError> {
+/// Which intervals the archive knows, at one moment: a plan that another process stores between two looks would be in
+/// the second one's newest and not in the first one's undecided, and nobody would ever open it.
+pub(crate) async fn known(archive: &dyn Archive) -> Result<Known, LedgerError> {
     let all = planned(archive).await?;
+    let newest = all.iter().map(|(interval, _)| *interval).max();
     let decided: Vec<IntervalId> = all
         .iter()
         .filter(|(_, what)| what == "decisions.json")
         .map(|(id, _)| *id)
         .collect();
-    Ok(all
+    let undecided = all
         .into_iter()
         .filter(|(id, what)| what == "plan.bin" && !decided.contains(id))
         .map(|(id, _)| id)
-        .collect())
+        .collect();
+    Ok(Known { undecided, newest })
+}
+
+/// Intervals that were opened and never decided, oldest first.
+pub async fn undecided(archive: &dyn Archive) -> Result<Vec<IntervalId>, LedgerError> {
+    Ok(known(archive).await?.undecided)
 }
 
 /// Decided intervals, ascending.

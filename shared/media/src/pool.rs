@@ -117,12 +117,13 @@ pub enum Undecodable {
 }
 
 impl Undecodable {
-    /// Whether clips that the child looked at before can be the reason. Time is counted for each clip anew.
-    fn may_be_anothers(&self) -> bool {
+    /// Whether something else than the clip can be the reason, which its child had looked at `alone` or after others.
+    /// Time is counted for each clip anew.
+    fn may_be_anothers(&self, alone: bool) -> bool {
         match self {
-            Self::Died(signal) => *signal != libc::SIGXCPU,
-            Self::GaveUp | Self::Nonsense => true,
-            Self::Refused(_) | Self::Deadline => false,
+            Self::Died(libc::SIGKILL) => true,
+            Self::Died(libc::SIGXCPU) | Self::Refused(_) | Self::Deadline => false,
+            Self::Died(_) | Self::GaveUp | Self::Nonsense => !alone,
         }
     }
 }
@@ -199,7 +200,7 @@ impl Pool {
         &self.0.plugins
     }
 
-    /// Children that were replaced so far because a clip took them down.
+    /// Clips over which a child was lost so far, and replaced.
     pub fn replaced(&self) -> u64 {
         self.0.replaced.load(Ordering::Relaxed)
     }
@@ -217,45 +218,34 @@ impl Pool {
 
     /// Finds out what is asked about a clip. Blocks, first for a free child.
     ///
-    /// A clip whose child died is looked at once more when that need not be the clip's doing: in a fresh child when
-    /// other clips went before it, so that what they left behind decides nothing; and in any when the child was killed
-    /// from outside (SIGKILL: an operator, the kernel short of memory).
+    /// A clip whose child died is looked at once more, in a fresh child and in what is left of its time, when that need
+    /// not be the clip's doing: other clips went before it, and what they left behind must decide nothing; or the
+    /// child was killed from outside (SIGKILL: an operator, the kernel short of memory).
     pub fn look_at(&self, asked: Asked<'_>) -> Result<Look, PoolError> {
-        let look = self.0.look_once(asked)?;
-        if look.lost == Some(Undecodable::Died(libc::SIGKILL)) {
-            return self.0.look_once(asked);
-        }
-        Ok(look)
+        self.0.look_at(asked)
     }
 }
 
 impl Inner {
-    fn look_once(self: &Arc<Self>, asked: Asked<'_>) -> Result<Look, PoolError> {
+    fn look_at(self: &Arc<Self>, asked: Asked<'_>) -> Result<Look, PoolError> {
         let mut held = self.take()?;
         let process = held.process.as_mut().ok_or(PoolError::NoHello)?;
-        let alone = process.clips == 0;
-        let mut look = self.look_in(process, asked)?;
-        if look.lost.is_some() {
+        let (alone, began) = (process.clips == 0, Instant::now());
+        let mut look = process.look(asked, began + self.options.wall, self.options.cpu)?;
+        if let Some(lost) = &look.lost {
             self.replaced.fetch_add(1, Ordering::Relaxed);
-        }
-        if !alone && look.lost.as_ref().is_some_and(Undecodable::may_be_anothers) {
             held.process = None;
-            let process = held.process.insert(Process::begin(&self.options)?);
-            look = self.look_in(process, asked)?;
+            if lost.may_be_anothers(alone) {
+                let left = self.options.wall.saturating_sub(began.elapsed());
+                let fresh = held.process.insert(Process::begin(&self.options)?);
+                look = fresh.look(asked, Instant::now() + left, self.options.cpu)?;
+            }
         }
-        let worn = held
-            .process
-            .as_ref()
-            .is_some_and(|process| process.clips >= self.options.clips_per_child);
-        if look.lost.is_some() || worn {
+        let clips = held.process.as_ref().map_or(0, |process| process.clips);
+        if look.lost.is_some() || clips >= self.options.clips_per_child {
             held.process = None;
         }
         Ok(look)
-    }
-
-    fn look_in(&self, process: &mut Process, asked: Asked<'_>) -> Result<Look, PoolError> {
-        let deadline = Instant::now() + self.options.wall;
-        process.look(asked, deadline, self.options.cpu)
     }
 
     fn take(self: &Arc<Self>) -> Result<Held, PoolError> {

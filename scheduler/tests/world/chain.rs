@@ -1,9 +1,10 @@
 //! A chain that is turned by hand.
 
 use async_trait::async_trait;
+use nexis_ports::conformance::still::StillChain;
 use nexis_ports::{
-    Chain, ChainError, CommitTicket, Head, Neuron, RevealState, Roster, SignedSubmission,
-    SubmissionJournal, SubmitOutcome, SubnetParameters, WeightRequest,
+    Chain, ChainError, CommitTicket, Head, RevealState, Roster, SignedSubmission,
+    SubmissionJournal, SubmitOutcome, WeightRequest,
 };
 use nexis_protocol::{BlockNumber, Hotkey, Netuid, Uid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,28 +90,16 @@ impl Chain for SimChain {
             .unwrap()
             .last()
             .map_or(0, |(block, ..)| *block);
-        let neurons = (0..NEURONS).map(|uid| Neuron {
-            uid: Uid::new(u16::from(uid)),
-            hotkey: hotkey(uid),
-            validator_permit: uid == 0,
-            stake_rao: 0,
-            last_update: if uid == 0 { last_update } else { 0 },
-        });
-        Ok(Roster {
-            block: BlockNumber::new(block),
-            hash: head(block).hash,
-            neurons: neurons.collect(),
-            commitments: (1..NEURONS)
-                .map(|uid| (hotkey(uid), "a".repeat(128)))
-                .collect(),
-            parameters: SubnetParameters {
-                tempo: 99,
-                weights_rate_limit: 0,
-                weights_version: 0,
-                min_allowed_weights: 0,
-                commit_reveal: false,
-            },
-        })
+        let own = hotkey(0);
+        let mut roster = StillChain::new(block, (0..NEURONS).map(hotkey), own).roster;
+        roster.hash = head(block).hash;
+        let commitments = (1..NEURONS).map(|uid| (hotkey(uid), "a".repeat(128)));
+        roster.commitments = commitments.collect();
+        if let Some(own) = roster.neurons.first_mut() {
+            own.validator_permit = true;
+            own.last_update = last_update;
+        }
+        Ok(roster)
     }
 
     fn own_hotkey(&self) -> Option<Hotkey> {

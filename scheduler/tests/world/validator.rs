@@ -13,7 +13,7 @@ use nexis_protocol::calendar::Calendar;
 use nexis_protocol::profile::Profile;
 use nexis_protocol::{BlockNumber, Digest, IntervalId, Netuid};
 use nexis_scheduler::{Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts, ledger};
-use nexis_testkit::eventually;
+use nexis_testkit::{answered_within, eventually};
 use nexis_wire::JobRules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -357,11 +357,12 @@ impl<'a> World<'a> {
     }
 
     /// Lets everybody work until all that is awake has nothing left to do, and has looked twice to be sure.
-    async fn settle(&mut self, mut process: Process) -> Process {
-        let started = Instant::now();
+    async fn settle(&mut self, process: Process) -> Process {
+        let (mut held, mut busy) = (Some(process), None);
         let mut quiet: Option<Vec<u64>> = None;
-        loop {
-            process = self.strike(process).await;
+        let settled = answered_within(PATIENCE, async || {
+            let process = self.strike(held.take()?).await;
+            let process = held.insert(process);
             for seat in &mut process.schedulers {
                 if seat.task.is_finished() {
                     let ended = (&mut seat.task).await;
@@ -370,14 +371,11 @@ impl<'a> World<'a> {
             }
             let awake = process.schedulers.iter().filter(|s| !s.gate.is_shut());
             if awake.count() == 0 {
-                wake(&mut process);
+                wake(process);
             }
-            let busy = self.busy(&process).await;
-            let looks: Vec<u64> = process
-                .schedulers
-                .iter()
-                .map(|seat| seat.gate.quiet_looks())
-                .collect();
+            busy = self.busy(process).await;
+            let seats = process.schedulers.iter();
+            let looks: Vec<u64> = seats.map(|seat| seat.gate.quiet_looks()).collect();
             let looked_twice = |before: &Vec<u64>| {
                 let seats = process.schedulers.iter().zip(before.iter().zip(&looks));
                 before.len() == looks.len()
@@ -387,18 +385,16 @@ impl<'a> World<'a> {
             };
             match (&busy, &quiet) {
                 (Some(_), _) => quiet = None,
-                (None, Some(before)) if looked_twice(before) => return process,
-                (None, Some(_)) => {}
+                (None, Some(before)) => return looked_twice(before).then_some(()),
                 (None, None) => quiet = Some(looks),
             }
-            assert!(
-                started.elapsed() < PATIENCE,
-                "{}: nothing moves at block {}: {busy:?}",
-                self.name,
-                self.head()
-            );
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+            None
+        });
+        let settled = settled.await.and(held);
+        settled.unwrap_or_else(|| {
+            let (name, head) = (&self.name, self.head());
+            panic!("{name}: nothing moves at block {head}: {busy:?}")
+        })
     }
 
     /// Everybody works until nothing is left to do at this block.

@@ -1,5 +1,6 @@
 //! A worker whose reports follow from the job alone.
 
+use crate::PATIENCE;
 use crate::chain::uid_of;
 use nexis_ports::{Board, Posted, Settlement, Stage};
 use nexis_protocol::claim::{Claims, RowFacts};
@@ -8,6 +9,7 @@ use nexis_protocol::picture::Pictures;
 use nexis_protocol::reason::Reason;
 use nexis_protocol::row::{RowRef, Rows};
 use nexis_protocol::{Digest, Hotkey, IntervalId, JobId};
+use nexis_testkit::eventually;
 use nexis_wire::{
     ClipJob, ClipReport, MinerJob, MinerReport, PackedRows, ReportOutcome, ScreenedReport, Wire,
 };
@@ -19,6 +21,9 @@ use std::time::Duration;
 pub const SLOW_MINER: u8 = 3;
 /// The verdict of its row 0 never comes before its stage is closed.
 pub const SLOW_CLIP: u8 = 5;
+
+/// Far longer than a run: a round may take many blocks, and each of them as long as [`PATIENCE`].
+const RUN: Duration = PATIENCE.saturating_mul(60);
 
 /// A job whose result comes too late.
 pub fn is_slow(job: &JobId) -> bool {
@@ -197,26 +202,28 @@ pub async fn work(
     }
 }
 
-/// Posts a result after its stage was closed.
+/// Posts a result after its stage was closed; not at all when the round is over or the board is gone before.
 fn post_when_late(board: Arc<dyn Board>, id: JobId, bytes: Vec<u8>) {
+    // Between two looks nobody holds the board.
     let board = Arc::downgrade(&board);
     tokio::spawn(async move {
         let own = match &id {
             JobId::Miner { .. } => Stage::Miners,
             JobId::Clip { .. } => Stage::Clips,
         };
-        loop {
-            let Some(board) = board.upgrade() else { return };
-            match board.tally(id.interval()).await.unwrap() {
-                None => return,
-                Some(tally) if tally.stage > own => {
-                    board.post(&id, bytes).await.unwrap();
-                    return;
-                }
-                Some(_) => {}
+        let interval = id.interval();
+        let is_closed = || {
+            let board = board.upgrade();
+            async move {
+                let Some(board) = board else { return true };
+                let tally = board.tally(interval).await.unwrap();
+                tally.is_none_or(|tally| tally.stage > own)
             }
-            drop(board);
-            tokio::time::sleep(Duration::from_millis(2)).await;
+        };
+        eventually(RUN, is_closed).await;
+        let Some(board) = board.upgrade() else { return };
+        if board.tally(interval).await.unwrap().is_some() {
+            board.post(&id, bytes).await.unwrap();
         }
     });
 }

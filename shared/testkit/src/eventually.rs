@@ -8,17 +8,50 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks again until there is an answer, and gives it; `None` when there was none within the time.
 pub async fn within<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    // Written out: the future of an `AsyncFnMut` is not `Send` where a test must spawn it.
     let looking = async {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::default();
         loop {
             if let Some(answer) = ask() {
                 return answer;
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE);
+            pauses.next().await;
         }
     };
     tokio::time::timeout(limit, looking).await.ok()
+}
+
+/// [`within`] for a question that takes its time and may change what it looks at.
+pub async fn answered_within<T>(
+    limit: Duration,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> Option<T> {
+    let looking = async {
+        let mut pauses = Pauses::default();
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            pauses.next().await;
+        }
+    };
+    tokio::time::timeout(limit, looking).await.ok()
+}
+
+/// Pauses between two looks.
+struct Pauses(Duration);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
+
+impl Pauses {
+    async fn next(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(PAUSE);
+    }
 }
 
 /// Asks again until the answer is yes; panics at the caller's line when it is not within the time.

@@ -13,7 +13,7 @@ mod redis_cluster;
 mod weed;
 
 pub use child::{Site, free_port, free_port_with_grpc};
-pub use eventually::{eventually, within};
+pub use eventually::{answered_within, eventually, within};
 pub use rabbit::RabbitMq;
 pub use redis::Redis;
 pub use redis_cluster::RedisCluster;

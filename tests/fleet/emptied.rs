@@ -1,12 +1,10 @@
 //! A board that forgets everything, at each stage of an interval and after it.
 
 use crate::faults::Fault;
-use crate::site::{Begun, Outcome, PATIENCE, Plan, Site};
+use crate::site::{Begun, Outcome, Plan, Site};
 use crate::{assert_same, block_on, calm};
 use nexis_protocol::IntervalId;
-use nexis_scheduler::ledger;
 use rustix::process::Signal;
-use std::time::{Duration, Instant};
 
 /// Intervals in which the board may be emptied between two clip verdicts: on a busy machine that moment is over
 /// before it is seen, now and then.
@@ -24,45 +22,28 @@ fn opened(site: &Site, interval: IntervalId) -> usize {
     said(site, interval, "round opened")
 }
 
-async fn is_decided(site: &Site, interval: IntervalId) -> bool {
-    let decided = ledger::is_decided(&site.archive, interval).await;
-    decided.expect("our own disk")
-}
-
 /// Looks until it holds, or the interval is decided; whether it held first.
 async fn before_decided(site: &mut Site, begun: &Begun, holds: impl Fn(&Site) -> bool) -> bool {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        site.tend();
-        let decided = is_decided(site, begun.interval).await;
-        if holds(site) && !decided {
-            return true;
-        }
-        if decided {
-            return false;
-        }
-        assert!(Instant::now() < end, "interval {}", begun.interval);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    site.tended("a moment of an interval, or its end", async |site| {
+        let decided = site.is_decided(begun.interval).await;
+        (decided || holds(site)).then_some(!decided)
+    })
+    .await
 }
 
 /// Lets an interval come to its decisions and, when it has an epoch, to its weights.
 async fn to_the_end(site: &mut Site, begun: Begun) -> Outcome {
-    let end = Instant::now() + PATIENCE;
-    while !is_decided(site, begun.interval).await {
-        site.tend();
-        assert!(Instant::now() < end, "interval {}", begun.interval);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    site.tended("decisions", async |site| {
+        site.is_decided(begun.interval).await.then_some(())
+    })
+    .await;
     // Decided, and its weights may be on their way.
     site.strike(Fault::EmptyBoard);
     let epoch = begun.epoch.expect("not the first interval");
-    while !site.has_submitted(epoch).await {
-        site.tend();
-        site.net().chain().new_block();
-        assert!(Instant::now() < end, "epoch {epoch}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    site.tended("final weights", async |site| {
+        site.submits(epoch).await.then_some(())
+    })
+    .await;
     site.outcome(begun).await
 }
 
@@ -116,13 +97,15 @@ async fn emptied() -> Vec<Outcome> {
         }
     }
     assert!(met, "the board was never emptied between two verdicts");
-    nothing_is_done_again(&mut site, &outcomes).await;
+    let next = nothing_is_done_again(&mut site, &outcomes).await;
+    outcomes.push(next);
     site.end().await;
     outcomes
 }
 
-/// Nothing is open: whoever leads next begins with the archive and finds everything done.
-async fn nothing_is_done_again(site: &mut Site, outcomes: &[Outcome]) {
+/// Nothing is open: whoever leads next begins with the archive and finds everything done. It would take up what it
+/// believes to be lost before it opens the next interval, so that one is let come to its end.
+async fn nothing_is_done_again(site: &mut Site, outcomes: &[Outcome]) -> Outcome {
     let counts = |site: &Site| -> Vec<usize> {
         let intervals = outcomes.iter().map(|o| IntervalId::new(o.interval));
         intervals.map(|interval| opened(site, interval)).collect()
@@ -130,25 +113,21 @@ async fn nothing_is_done_again(site: &mut Site, outcomes: &[Outcome]) {
     let led = |site: &Site| site.schedulers.iter().map(|seat| seat.led()).sum::<usize>();
     let (before, sent, terms) = (counts(site), site.transactions(), led(site));
     site.strike(Fault::EmptyBoard);
-    let end = Instant::now() + PATIENCE;
-    while led(site) == terms {
-        site.tend();
-        assert!(Instant::now() < end, "nobody leads any more");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    // Some looks of the new leader: it looks at each block.
-    for _ in 0..20 {
-        site.net().chain().new_block();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    site.tended("the next leader", async |site| {
+        (led(site) > terms).then_some(())
+    })
+    .await;
+    let next = site.interval(Vec::new()).await;
     assert_eq!(counts(site), before, "an interval was opened again");
-    assert_eq!(site.transactions(), sent, "weights were sent again");
+    let sent = site.transactions() - sent;
+    assert_eq!(sent, next.sent, "weights were sent again");
+    next
 }
 
 #[test]
 fn an_emptied_board_is_rebuilt_at_every_stage_and_nothing_is_scored_twice() {
     std::thread::scope(|scope| {
-        let calm = scope.spawn(|| calm("emptied-calm", TRIES + 1));
+        let calm = scope.spawn(|| calm("emptied-calm", TRIES + 2));
         let emptied = block_on(emptied());
         let calm = calm.join().expect("the undisturbed site");
         assert!(emptied.len() <= calm.len());

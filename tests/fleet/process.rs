@@ -2,12 +2,13 @@
 
 use crate::faults::{Clock, Peer};
 use crate::link::{Link, State};
+use nexis_testkit::within;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{File, OpenOptions};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Settings of a process, as its environment.
 pub type Env = Vec<(String, String)>;
@@ -220,21 +221,16 @@ impl Seat {
     }
 
     /// Asks it to stop; what was wrong with its end, when something was.
-    pub fn stop(&mut self) -> Result<(), String> {
+    pub async fn stop(&mut self) -> Result<(), String> {
         self.signal(Signal::TERM);
         let Some(child) = self.child.as_mut() else {
             return Ok(());
         };
-        let end = Instant::now() + GOODBYE;
-        while Instant::now() < end {
-            if let Ok(Some(status)) = child.try_wait() {
-                self.child = None;
-                let well = self.killed || self.ended_well(status);
-                return well.then_some(()).ok_or_else(|| status.to_string());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Err(format!("still there after {GOODBYE:?}"))
+        let ended = within(GOODBYE, || child.try_wait().ok().flatten()).await;
+        let status = ended.ok_or_else(|| format!("still there after {GOODBYE:?}"))?;
+        self.child = None;
+        let well = self.killed || self.ended_well(status);
+        well.then_some(()).ok_or_else(|| status.to_string())
     }
 }
 

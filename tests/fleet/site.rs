@@ -11,7 +11,7 @@ use nexis_ports::Archive as _;
 use nexis_protocol::calendar::Calendar;
 use nexis_protocol::{BlockNumber, IntervalId, WeightEpoch};
 use nexis_scheduler::{SubmissionRecord, SubmissionState, ledger};
-use nexis_testkit::{RabbitMq, Redis, eventually};
+use nexis_testkit::{RabbitMq, Redis, answered_within, eventually};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -25,6 +25,8 @@ const FINALITY_LAG: u64 = 2;
 const QUEUES_ON_DISK: Duration = Duration::from_secs(5);
 /// A hang must end, not a slow machine.
 pub const PATIENCE: Duration = Duration::from_secs(180);
+/// Between two blocks that weights wait for: a fleet on a busy machine must be able to follow.
+const SOON: Duration = Duration::from_millis(100);
 /// Short, so that what a fault costs is counted in seconds.
 const LEASE: &str = "3s";
 
@@ -96,6 +98,8 @@ pub struct Site {
     pub workers: Vec<Seat>,
     servers: Servers,
     declared: Instant,
+    /// When a block was last made for weights that wait.
+    hurried: Instant,
     next: IntervalId,
     /// Objects that all packages of one interval have.
     objects: usize,
@@ -208,6 +212,7 @@ impl Site {
             workers,
             servers,
             declared,
+            hurried: Instant::now(),
             objects: 0,
             healing: Vec::new(),
             stored: BTreeMap::new(),
@@ -385,39 +390,56 @@ impl Site {
         epoch: Option<WeightEpoch>,
         faults: Vec<(Duration, Fault)>,
     ) {
-        let end = Instant::now() + PATIENCE;
         let mut faults = faults.into_iter().peekable();
         let mut last = Instant::now();
-        loop {
+        self.tended(&format!("interval {interval} to end"), async |site| {
             if let Some((_, fault)) = faults.next_if(|(pause, _)| last.elapsed() >= *pause) {
-                println!("   {}: {fault:?}", self.name);
-                self.strike(fault);
+                println!("   {}: {fault:?}", site.name);
+                site.strike(fault);
                 last = Instant::now();
             }
-            self.tend();
-            let calm = faults.peek().is_none() && self.healing.is_empty();
-            let decided = ledger::is_decided(&self.archive, interval)
-                .await
-                .expect("our own disk");
+            let decided = site.is_decided(interval).await;
             let submitted = match epoch {
-                Some(epoch) => self.has_submitted(epoch).await,
+                // No deadline runs any more: what waits for finality need not wait for the clock.
+                Some(epoch) if decided => site.submits(epoch).await,
+                Some(epoch) => site.has_submitted(epoch).await,
                 None => true,
             };
-            if calm && decided && submitted {
-                return;
-            }
-            if decided && !submitted {
-                // No deadline runs any more: what waits for finality need not wait for the clock.
-                self.servers.net.chain().new_block();
-            }
-            assert!(
-                Instant::now() < end,
-                "{}, interval {interval}: decided {decided}, submitted {submitted}, not within {PATIENCE:?}; logs are in {}",
-                self.name,
-                self.folder.display()
-            );
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            let calm = faults.peek().is_none() && site.healing.is_empty();
+            (calm && decided && submitted).then_some(())
+        })
+        .await;
+    }
+
+    /// Looks after the fleet until there is an answer to what it is asked.
+    pub async fn tended<T>(
+        &mut self,
+        what: &str,
+        mut ask: impl AsyncFnMut(&mut Self) -> Option<T>,
+    ) -> T {
+        let answer = answered_within(PATIENCE, async || {
+            self.tend();
+            ask(self).await
+        });
+        answer.await.unwrap_or_else(|| {
+            let (name, logs) = (&self.name, self.folder.display());
+            panic!("{name}: waited {PATIENCE:?} in vain for {what}; logs are in {logs}")
+        })
+    }
+
+    pub async fn is_decided(&self, interval: IntervalId) -> bool {
+        let decided = ledger::is_decided(&self.archive, interval).await;
+        decided.expect("our own disk")
+    }
+
+    /// Whether an epoch's weights are final; when not, the next block comes soon.
+    pub async fn submits(&mut self, epoch: WeightEpoch) -> bool {
+        let done = self.has_submitted(epoch).await;
+        if !done && self.hurried.elapsed() >= SOON {
+            self.hurried = Instant::now();
+            self.servers.net.chain().new_block();
         }
+        done
     }
 
     /// Lets the chain refuse the next transaction.
@@ -450,8 +472,7 @@ impl Site {
         let folder = self.folder.display().to_string();
         for seat in self.schedulers.iter_mut().chain(&mut self.workers) {
             seat.tend();
-            let stopped = tokio::task::block_in_place(|| seat.stop());
-            if let Err(how) = stopped {
+            if let Err(how) = seat.stop().await {
                 panic!("{} after SIGTERM: {how}; logs in {folder}", seat.name());
             }
             assert!(

@@ -24,14 +24,14 @@ fn a_leader_that_is_killed_or_paused_is_replaced_within_15_s() {
         let mut starts = [1; SEATS];
         for (what, signal) in [("killed", Signal::KILL), ("paused", Signal::STOP)] {
             // Everybody is there to take over, a killed one's replacement too.
-            let end = Instant::now() + PATIENCE;
-            while site.schedulers.iter().all(|seat| seat.led() == 0)
-                || (0..SEATS).any(|seat| site.schedulers[seat].times(STARTED) < starts[seat])
-            {
-                assert!(Instant::now() < end, "no leader, or no replacement");
-                site.tend();
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            site.tended("a leader and the replacement", async |site| {
+                let seats = &site.schedulers;
+                let leads = seats.iter().any(|seat| seat.led() > 0);
+                let mut all = seats.iter().zip(starts);
+                let there = leads && all.all(|(seat, starts)| seat.times(STARTED) >= starts);
+                there.then_some(())
+            })
+            .await;
             let leader = newest_leader(&site.schedulers);
             let other = 1 - leader;
             let led = site.schedulers[other].led();
@@ -76,12 +76,10 @@ fn weights_that_a_killed_leader_did_not_send_are_on_the_chain_soon_after_the_tak
         );
         assert!(took_over <= TAKEOVER, "{took_over:?}");
         assert!(included - took_over <= SUBMISSION, "{included:?}");
-        while !site.has_submitted(epoch).await {
-            site.tend();
-            site.net().chain().new_block();
-            assert!(since.elapsed() < PATIENCE, "epoch {epoch}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        site.tended("final weights", async |site| {
+            site.submits(epoch).await.then_some(())
+        })
+        .await;
         assert_eq!(site.outcome(begun).await.sent, 1);
     });
 }

@@ -133,8 +133,8 @@ pub async fn load_index(archive: &dyn Archive, digest: Digest) -> Result<RecordI
     RecordIndex::parse(&bytes).map_err(|fault| damaged(&name, fault))
 }
 
-/// Intervals with a plan, ascending.
-async fn planned(archive: &dyn Archive) -> Result<Vec<(IntervalId, String)>, LedgerError> {
+/// Objects of rounds: the interval and the object's name in it, ascending.
+async fn round_objects(archive: &dyn Archive) -> Result<Vec<(IntervalId, String)>, LedgerError> {
     let names = archive.list("rounds/").await?;
     Ok(names
         .into_iter()
@@ -143,6 +143,11 @@ async fn planned(archive: &dyn Archive) -> Result<Vec<(IntervalId, String)>, Led
             Some((interval.parse().ok()?, what.to_owned()))
         })
         .collect())
+}
+
+fn intervals_with(what: &str, objects: &[(IntervalId, String)]) -> Vec<IntervalId> {
+    let of_that = objects.iter().filter(|(_, name)| name == what);
+    of_that.map(|(interval, _)| *interval).collect()
 }
 
 /// Which intervals the archive knows.
@@ -156,18 +161,11 @@ pub(crate) struct Known {
 /// Which intervals the archive knows, at one moment: a plan that another process stores between two looks would be in
 /// the second one's newest and not in the first one's undecided, and nobody would ever open it.
 pub(crate) async fn known(archive: &dyn Archive) -> Result<Known, LedgerError> {
-    let all = planned(archive).await?;
-    let newest = all.iter().map(|(interval, _)| *interval).max();
-    let decided: Vec<IntervalId> = all
-        .iter()
-        .filter(|(_, what)| what == "decisions.json")
-        .map(|(id, _)| *id)
-        .collect();
-    let undecided = all
-        .into_iter()
-        .filter(|(id, what)| what == "plan.bin" && !decided.contains(id))
-        .map(|(id, _)| id)
-        .collect();
+    let objects = round_objects(archive).await?;
+    let decided = intervals_with("decisions.json", &objects);
+    let mut undecided = intervals_with("plan.bin", &objects);
+    undecided.retain(|interval| !decided.contains(interval));
+    let newest = objects.iter().map(|(interval, _)| *interval).max();
     Ok(Known { undecided, newest })
 }
 
@@ -178,12 +176,8 @@ pub async fn undecided(archive: &dyn Archive) -> Result<Vec<IntervalId>, LedgerE
 
 /// Decided intervals, ascending.
 pub async fn decided(archive: &dyn Archive) -> Result<Vec<IntervalId>, LedgerError> {
-    let all = planned(archive).await?;
-    Ok(all
-        .into_iter()
-        .filter(|(_, what)| what == "decisions.json")
-        .map(|(id, _)| id)
-        .collect())
+    let objects = round_objects(archive).await?;
+    Ok(intervals_with("decisions.json", &objects))
 }
 
 /// Whether an interval's decisions are stored.

@@ -15,6 +15,7 @@ pub mod reduce;
 pub mod settings;
 mod submit;
 mod vigil;
+pub mod window;
 
 pub use drive::{Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts};
 pub use event::{Event, Observer};

@@ -66,6 +66,16 @@ impl Calendar {
         IntervalId::new(interval.get().saturating_sub(self.length))
     }
 
+    /// The first interval that starts at this id or later: ids that another interval length made are rounded up.
+    pub const fn align_up(&self, interval: IntervalId) -> IntervalId {
+        IntervalId::new(
+            interval
+                .get()
+                .div_ceil(self.length)
+                .saturating_mul(self.length),
+        )
+    }
+
     /// Whether an id is the start of an interval. Ids from outside are checked with this.
     pub const fn is_interval(&self, interval: IntervalId) -> bool {
         interval.get().is_multiple_of(self.length)
@@ -101,6 +111,17 @@ impl Calendar {
     pub const fn score_window(&self, epoch: WeightEpoch) -> Range<u64> {
         let end = self.submission_block(epoch).get();
         end.saturating_sub(self.reach).saturating_sub(self.length)..end
+    }
+
+    /// The intervals of an epoch's score window, ascending. The last one, which ends at the submission block, becomes
+    /// eligible only after it and belongs to the window all the same (PROTOCOL §2).
+    pub fn window_intervals(&self, epoch: WeightEpoch) -> impl Iterator<Item = IntervalId> + use<> {
+        let window = self.score_window(epoch);
+        let length = self.length;
+        let first = self.align_up(IntervalId::new(window.start)).get();
+        std::iter::successors(Some(first), move |id| id.checked_add(length))
+            .take_while(move |id| *id < window.end)
+            .map(IntervalId::new)
     }
 
     /// Interval ids whose invalid hotkeys count for an interval: both ends belong to it.
@@ -151,5 +172,28 @@ mod tests {
         assert_eq!(readme.score_window(WeightEpoch::new(0)), 0..0);
         let april = Calendar::of(&Profile::by_name("2026-04-13").unwrap());
         assert_eq!(april.score_window(WeightEpoch::new(10)), 1400..3000);
+    }
+
+    #[test]
+    fn a_window_has_every_interval_that_starts_in_it_and_ends_with_the_one_before_the_submission() {
+        let ids = |calendar: Calendar, epoch| -> Vec<u64> {
+            let intervals = calendar.window_intervals(WeightEpoch::new(epoch));
+            intervals.map(IntervalId::get).collect()
+        };
+        let readme = Calendar::of(&Profile::default());
+        assert_eq!(ids(readme, 5), [950, 1000, 1050, 1100, 1150, 1200]);
+        assert_eq!(ids(readme, 0), [0_u64; 0]);
+        assert_eq!(ids(readme, 1), [0, 50, 100, 150, 200]);
+        let april = Calendar::of(&Profile::by_name("2026-04-13").unwrap());
+        let window = ids(april, 10);
+        assert_eq!((window.len(), window[0], window[15]), (16, 1400, 2900));
+    }
+
+    #[test]
+    fn ids_that_are_off_the_grid_are_rounded_up_to_it() {
+        let april = Calendar::of(&Profile::by_name("2026-04-13").unwrap());
+        for (id, up) in [(1050, 1100), (1100, 1100), (0, 0)] {
+            assert_eq!(april.align_up(IntervalId::new(id)), IntervalId::new(up));
+        }
     }
 }

@@ -1,14 +1,16 @@
-//! The one connection of a process, made again when it broke.
+//! A connection to the broker, made again when it broke. A process has two: the broker stops reading from a
+//! connection that publishes while it has an alarm, and acknowledgements must not wait behind that (ADR 0017).
 
 use crate::meter::Meter;
 use crate::topology::Topology;
+use futures::StreamExt;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
-use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
+use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, Event};
 use nexis_ports::QueueError;
 use nexis_runtime::metrics::Metrics;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 /// First pause after a failed attempt.
@@ -46,11 +48,38 @@ impl AmqpOptions {
     }
 }
 
-/// The connection that all channels share.
+/// What a connection is for; the broker's own pages show it as part of the connection's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Consuming, acknowledging and looking: the broker never blocks it.
+    Consume,
+    /// Publishing: the broker blocks it while it has an alarm.
+    Publish,
+}
+
+impl Purpose {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Consume => "nexis consume",
+            Self::Publish => "nexis publish",
+        }
+    }
+}
+
+/// Whether the broker blocks a connection. The number tells connections apart: an old one's last word does not count.
+#[derive(Debug, Clone, Default)]
+struct Blocked {
+    connection: u64,
+    reason: Option<String>,
+}
+
+/// The connection that all channels of one purpose share.
 pub(crate) struct Link {
     pub(crate) options: AmqpOptions,
+    purpose: Purpose,
     meter: Meter,
     state: Mutex<State>,
+    blocked: watch::Sender<Blocked>,
 }
 
 #[derive(Default)]
@@ -62,27 +91,93 @@ struct State {
 }
 
 impl Link {
-    pub(crate) fn new(options: AmqpOptions, meter: Meter) -> Self {
+    pub(crate) fn new(options: AmqpOptions, purpose: Purpose, meter: Meter) -> Self {
         Self {
             options,
+            purpose,
             meter,
             state: Mutex::default(),
+            blocked: watch::Sender::default(),
         }
     }
 
-    /// Runs a call with a time limit.
+    /// Runs a call with a time limit; ends it when the broker blocks the connection, since nothing is sent then.
     pub(crate) async fn within<T>(
         &self,
         what: &str,
         call: impl Future<Output = lapin::Result<T>>,
     ) -> Result<T, QueueError> {
-        let limit = self.options.answer_within;
-        match tokio::time::timeout(limit, call).await {
-            Ok(result) => result.map_err(|error| queue_error(&error)),
-            Err(_) => Err(QueueError::Unavailable(format!(
+        let call = async { call.await.map_err(|error| queue_error(&error)) };
+        self.before(self.options.answer_within, what, call).await
+    }
+
+    /// [`Link::within`] for a time limit of its own.
+    pub(crate) async fn before<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        call: impl Future<Output = Result<T, QueueError>>,
+    ) -> Result<T, QueueError> {
+        tokio::select! {
+            biased;
+            answer = call => answer,
+            reason = self.until_blocked() => Err(QueueError::Blocked(reason)),
+            () = tokio::time::sleep(limit) => Err(QueueError::Unavailable(format!(
                 "{what}: no answer within {limit:?}"
             ))),
         }
+    }
+
+    /// Why the broker blocks this connection, while it does.
+    pub(crate) fn blocked(&self) -> Option<String> {
+        self.blocked.borrow().reason.clone()
+    }
+
+    async fn until_blocked(&self) -> String {
+        let mut blocked = self.blocked.subscribe();
+        let reason = blocked.wait_for(|now| now.reason.is_some()).await;
+        // The sender is ours, so the wait ends with a reason.
+        reason.map_or_else(
+            |_| String::new(),
+            |now| now.reason.clone().unwrap_or_default(),
+        )
+    }
+
+    /// Waits until the broker does not block this connection, for at most as long as an answer may take.
+    pub(crate) async fn until_unblocked(&self) {
+        let mut blocked = self.blocked.subscribe();
+        let free = blocked.wait_for(|now| now.reason.is_none());
+        tokio::time::timeout(self.options.answer_within, free)
+            .await
+            .ok();
+    }
+
+    /// Follows what the broker says about blocking for as long as the connection lives.
+    fn follow(&self, connection: &Connection) {
+        let mut events = connection.events_listener();
+        let blocked = self.blocked.clone();
+        let mut ours = 0;
+        blocked.send_modify(|now| {
+            ours = now.connection + 1;
+            *now = Blocked {
+                connection: ours,
+                reason: None,
+            };
+        });
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.spawn(async move {
+            while let Some(event) = events.next().await {
+                let reason = match event {
+                    Event::ConnectionBlocked(reason) => Some(reason),
+                    Event::ConnectionUnblocked | Event::Error(_) => None,
+                    _ => continue,
+                };
+                note_blocked(&blocked, ours, reason);
+            }
+            note_blocked(&blocked, ours, None);
+        });
     }
 
     /// A new channel on the connection that is up, or on a new one.
@@ -108,11 +203,13 @@ impl Link {
         if let Some(moment) = state.not_before {
             tokio::time::sleep_until(moment).await;
         }
-        let properties = ConnectionProperties::default().with_connection_name("nexis".into());
+        let name = self.purpose.name().into();
+        let properties = ConnectionProperties::default().with_connection_name(name);
         let connect = Connection::connect(&self.options.url, properties);
         match self.within("connecting to the broker", connect).await {
             Ok(connection) => {
                 let connection = Arc::new(connection);
+                self.follow(&connection);
                 self.meter.connections.inc();
                 state.failures = 0;
                 state.not_before = None;
@@ -140,6 +237,25 @@ impl Link {
         if let Some(connection) = state.connection.take() {
             connection.close(200, "stopping".into()).await.ok();
         }
+    }
+}
+
+/// Notes and reports that the broker blocks a connection, or does not any more.
+fn note_blocked(blocked: &watch::Sender<Blocked>, connection: u64, reason: Option<String>) {
+    let changed = blocked.send_if_modified(|now| {
+        let changes = now.connection == connection && now.reason != reason;
+        if changes {
+            now.reason.clone_from(&reason);
+        }
+        changes
+    });
+    match reason {
+        Some(reason) if changed => tracing::error!(
+            reason,
+            "alert: the broker blocks publishers: free memory or disk space on its machine"
+        ),
+        None if changed => tracing::info!("the broker does not block publishers any more"),
+        _ => {}
     }
 }
 

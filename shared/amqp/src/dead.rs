@@ -11,8 +11,8 @@ use lapin::types::FieldTable;
 use nexis_ports::{Message, QueueError, Route};
 
 impl AmqpQueue {
-    /// Messages waiting in a queue, by its name.
-    pub(crate) async fn waiting_in(&self, name: String) -> Result<u64, QueueError> {
+    /// Messages and consumers of a queue, by its name.
+    pub(crate) async fn look_at(&self, name: String) -> Result<lapin::Queue, QueueError> {
         let channel = self.link.channel().await?;
         let passive = QueueDeclareOptions {
             passive: true,
@@ -21,12 +21,13 @@ impl AmqpQueue {
         let look = channel.queue_declare(name.into(), passive, FieldTable::default());
         let queue = self.link.within("looking at a queue", look).await?;
         self.link.done_with(&channel).await;
-        Ok(u64::from(queue.message_count()))
+        Ok(queue)
     }
 
     /// How many dead letters a route has.
     pub async fn dead_depth(&self, route: Route) -> Result<u64, QueueError> {
-        self.waiting_in(self.topology().dead_queue(route)).await
+        let queue = self.look_at(self.topology().dead_queue(route)).await?;
+        Ok(u64::from(queue.message_count()))
     }
 
     /// Publishes up to `limit` dead letters again, oldest first; gives how many. Each is on its queue before it is

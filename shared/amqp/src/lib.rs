@@ -3,8 +3,8 @@
 //! Owns: names and arguments of exchanges and queues, confirms, acknowledgement, reconnection.
 //! Never does: read a message's body. Start reading at [`topology`], then [`AmqpQueue`].
 //!
-//! One connection per process; a few channels for publishing, one per look at the topology, and one per
-//! consumer. A connection that broke is replaced at the next call, waiting longer each time; a consumer
+//! Two connections per process: one to publish, with a few channels, and one with a channel per look at the topology
+//! and per consumer. A connection that broke is replaced at the next call, waiting longer each time; a consumer
 //! waits for it inside [`Deliveries::next`](nexis_ports::Deliveries::next) and goes on.
 
 mod acks;

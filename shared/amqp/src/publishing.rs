@@ -13,7 +13,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
 use nexis_ports::{Message, QueueError, Route};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Header of the W3C trace context.
 pub(crate) const TRACE: &str = "traceparent";
@@ -25,6 +25,10 @@ const PERSISTENT: u8 = 2;
 const MAX_ID: usize = 255;
 /// Channels at most. A scheduler publishes one stage at a time, a worker a dead letter now and then.
 const CHANNELS: usize = 4;
+/// Routing key that no queue is bound to: the broker confirms such a message and forgets it.
+const PROBE: &str = "probe";
+/// Longest wait for the confirm of a probe: who asks shows the answer to an operator or a prober.
+const PROBE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Makes publishing channels.
 struct Opener {
@@ -93,6 +97,36 @@ impl Publisher {
         for channel in channels {
             self.link.done_with(&channel).await;
         }
+        self.link.close().await;
+    }
+
+    /// Publishes a message that reaches no queue and waits for its confirm: only that shows that the next job will be
+    /// taken. A broker with an alarm lets us know at a publishing, not before.
+    pub(crate) async fn probe(&self) -> Result<(), QueueError> {
+        self.free()?;
+        let limit = PROBE_WITHIN.min(self.link.options.answer_within);
+        let probing = async {
+            let channel = self.channel().await?;
+            let exchange = self.link.options.topology.exchange().into();
+            let (key, options) = (PROBE.into(), BasicPublishOptions::default());
+            let sending =
+                channel.basic_publish(exchange, key, options, &[], BasicProperties::default());
+            let confirmed = async { sending.await?.await }.await;
+            if let Err(error) = confirmed {
+                drop(Object::take(channel));
+                return Err(queue_error(&error));
+            }
+            Ok(())
+        };
+        self.link.before(limit, "publishing a probe", probing).await
+    }
+
+    /// An error while the broker blocks publishers: what is published now would only wait in our memory.
+    fn free(&self) -> Result<(), QueueError> {
+        match self.link.blocked() {
+            Some(reason) => Err(QueueError::Blocked(reason)),
+            None => Ok(()),
+        }
     }
 
     async fn channel(&self) -> Result<Object<Opener>, QueueError> {
@@ -120,6 +154,7 @@ impl Publisher {
     /// Publishes a job once more, as a new message.
     pub(crate) async fn again(&self, route: Route, job: &Message) -> Result<(), QueueError> {
         let exchange = self.link.options.topology.exchange();
+        self.link.until_unblocked().await;
         self.publish(&exchange, route, std::iter::once((job, None)))
             .await
     }
@@ -133,6 +168,7 @@ impl Publisher {
     ) -> Result<(), QueueError> {
         let exchange = self.link.options.topology.dead_exchange();
         let letter = std::iter::once((message, Some(reason)));
+        self.link.until_unblocked().await;
         self.publish(&exchange, route, letter).await
     }
 
@@ -142,6 +178,7 @@ impl Publisher {
         route: Route,
         letters: impl Iterator<Item = (&'a Message, Option<&'a str>)>,
     ) -> Result<(), QueueError> {
+        self.free()?;
         let channel = self.channel().await?;
         let published = self.through(&channel, exchange, route, letters).await;
         if published.is_err() {
@@ -179,12 +216,10 @@ impl Publisher {
         F: Future<Output = Result<(), QueueError>>,
     {
         let limit = self.link.options.answer_within;
-        match tokio::time::timeout(limit, confirms.next()).await {
-            Ok(confirmed) => confirmed.unwrap_or(Ok(())),
-            Err(_) => Err(QueueError::Unavailable(format!(
-                "waiting for a confirm: none within {limit:?}"
-            ))),
-        }
+        let confirm = async { confirms.next().await.unwrap_or(Ok(())) };
+        self.link
+            .before(limit, "waiting for a confirm", confirm)
+            .await
     }
 
     /// Sends one message and waits for its confirm.

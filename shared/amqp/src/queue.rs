@@ -1,4 +1,4 @@
-use crate::connection::{AmqpOptions, Link};
+use crate::connection::{AmqpOptions, Link, Purpose};
 use crate::consumer::Consumer;
 use crate::meter::Meter;
 use crate::publishing::Publisher;
@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use nexis_ports::{Deliveries, Message, Queue, QueueError, Route};
 use std::sync::Arc;
 
-/// A work queue on RabbitMQ. Clones share the connection.
+/// A work queue on RabbitMQ. Clones share the connections.
 #[derive(Clone)]
 pub struct AmqpQueue {
     pub(crate) link: Arc<Link>,
@@ -18,8 +18,10 @@ impl AmqpQueue {
     /// Connects; does not look at the topology (see [`AmqpQueue::verify`]).
     pub async fn connect(options: AmqpOptions) -> Result<Self, QueueError> {
         let meter = Meter::new(&options.metrics);
-        let link = Arc::new(Link::new(options, meter.clone()));
-        let publisher = Publisher::new(Arc::clone(&link), meter)?;
+        let link = |purpose| Arc::new(Link::new(options.clone(), purpose, meter.clone()));
+        let publisher = Publisher::new(link(Purpose::Publish), meter.clone())?;
+        let link = link(Purpose::Consume);
+        link.connection().await?;
         publisher.ready().await?;
         Ok(Self { link, publisher })
     }
@@ -34,7 +36,7 @@ impl AmqpQueue {
         topology::verify(self.link.connection().await?.as_ref(), self.topology()).await
     }
 
-    /// Closes the connection in good order.
+    /// Closes the connections in good order.
     pub async fn close(&self) {
         self.publisher.close().await;
         self.link.close().await;
@@ -62,7 +64,17 @@ impl Queue for AmqpQueue {
     }
 
     async fn depth(&self, route: Route) -> Result<u64, QueueError> {
-        self.waiting_in(self.topology().queue(route)).await
+        let queue = self.look_at(self.topology().queue(route)).await?;
+        Ok(u64::from(queue.message_count()))
+    }
+
+    async fn consumers(&self, route: Route) -> Result<u64, QueueError> {
+        let queue = self.look_at(self.topology().queue(route)).await?;
+        Ok(u64::from(queue.consumer_count()))
+    }
+
+    async fn health(&self) -> Result<(), QueueError> {
+        self.publisher.probe().await
     }
 
     async fn dead(&self, route: Route, limit: usize) -> Result<Vec<(Message, String)>, QueueError> {

@@ -57,6 +57,7 @@ struct Lane {
     ready: VecDeque<Queued>,
     /// Unsettled deliveries by tag, so that what is returned comes back in order.
     out: BTreeMap<u64, (u64, Queued)>,
+    consumers: u64,
     dead: VecDeque<(Message, String)>,
 }
 
@@ -177,6 +178,7 @@ impl Queue for LocalQueue {
         let mut lanes = self.inner.lanes();
         let id = lanes.next_consumer;
         lanes.next_consumer += 1;
+        lanes.lane(route).consumers += 1;
         drop(lanes);
         Ok(Box::new(Consumer {
             inner: Arc::clone(&self.inner),
@@ -190,6 +192,14 @@ impl Queue for LocalQueue {
 
     async fn depth(&self, route: Route) -> Result<u64, QueueError> {
         Ok(self.inner.lanes().lane(route).ready.len() as u64)
+    }
+
+    async fn consumers(&self, route: Route) -> Result<u64, QueueError> {
+        Ok(self.inner.lanes().lane(route).consumers)
+    }
+
+    async fn health(&self) -> Result<(), QueueError> {
+        Ok(())
     }
 
     async fn dead(&self, route: Route, limit: usize) -> Result<Vec<(Message, String)>, QueueError> {
@@ -214,6 +224,13 @@ struct Consumer {
 }
 
 impl Consumer {
+    /// Takes nothing more, and is not counted as a consumer any more.
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.stopped, true) {
+            self.inner.lanes().lane(self.route).consumers -= 1;
+        }
+    }
+
     fn try_next(&self) -> Option<Delivery> {
         let mut lanes = self.inner.lanes();
         let tag = lanes.next_tag;
@@ -261,13 +278,14 @@ impl Deliveries for Consumer {
     }
 
     async fn stop(&mut self) -> Result<(), QueueError> {
-        self.stopped = true;
+        self.end();
         Ok(())
     }
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
+        self.end();
         self.inner.release(self.route, self.id);
     }
 }

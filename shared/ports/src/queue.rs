@@ -56,6 +56,9 @@ pub enum QueueError {
     /// The broker is away, or the connection broke.
     #[error("reaching the queue: {0}")]
     Unavailable(String),
+    /// The broker is up and takes no messages for now: an alarm of memory or disk. Deliveries and acknowledgements go on.
+    #[error("the broker blocks publishers: {0}")]
+    Blocked(String),
     /// The broker returned a message because no queue takes it: topology is missing.
     #[error("no queue takes messages of route '{0}': declare the topology first")]
     Unroutable(&'static str),
@@ -71,7 +74,7 @@ impl QueueError {
     /// What a caller may do about it.
     pub const fn class(&self) -> FaultClass {
         match self {
-            Self::Unavailable(_) => FaultClass::Transient,
+            Self::Unavailable(_) | Self::Blocked(_) => FaultClass::Transient,
             Self::Unroutable(_) | Self::Refused(_) => FaultClass::Permanent,
             Self::Closed => FaultClass::Cancelled,
         }
@@ -90,6 +93,13 @@ pub trait Queue: Send + Sync {
 
     /// Messages waiting (not counting unsettled deliveries).
     async fn depth(&self, route: Route) -> Result<u64, QueueError>;
+
+    /// Consumers that take messages of the route now, in this process and all others.
+    async fn consumers(&self, route: Route) -> Result<u64, QueueError>;
+
+    /// Whether a message published now would be taken; the error says why not. [`QueueError::Blocked`] when the broker
+    /// refuses publishers for a while. Answers within seconds.
+    async fn health(&self) -> Result<(), QueueError>;
 
     /// Messages in the dead-letter queue of the route, oldest first, at most `limit`, with their reasons.
     /// They stay there.

@@ -108,7 +108,7 @@ pub async fn broker(
         };
         match connected {
             Ok(queue) => return Ok(queue),
-            Err(QueueError::Unavailable(why)) => {
+            Err(QueueError::Unavailable(why) | QueueError::Blocked(why)) => {
                 vitals.broker.fails(&why);
                 tracing::warn!(
                     broker = host(url),
@@ -142,7 +142,7 @@ pub async fn queue(
                 vitals.broker.holds();
                 return Ok(queue);
             }
-            Err(QueueError::Unavailable(why)) => {
+            Err(QueueError::Unavailable(why) | QueueError::Blocked(why)) => {
                 vitals.broker.fails(&why);
                 tracing::warn!(why, "waiting for the broker to answer");
             }

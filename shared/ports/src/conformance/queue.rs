@@ -47,6 +47,7 @@ where
     handing_back_loses_nothing(make().await).await;
     after_stop_what_is_held_can_be_settled(make().await).await;
     many_messages_arrive_once_each(make().await).await;
+    a_queue_knows_its_consumers_and_that_it_takes_messages(make().await).await;
 }
 
 fn message(id: &str) -> Message {
@@ -373,4 +374,29 @@ pub async fn many_messages_arrive_once_each<Q: Queue>(bench: QueueBench<Q>) {
     }
     assert_eq!(seen, ids.into_iter().collect());
     assert_quiet(&mut deliveries).await;
+}
+
+/// A queue that works is healthy, asking leaves no message behind, and consumers are counted per route while they live.
+pub async fn a_queue_knows_its_consumers_and_that_it_takes_messages<Q: Queue>(
+    bench: QueueBench<Q>,
+) {
+    bench.queue.health().await.unwrap();
+    assert_consumers(&bench, 0).await;
+    let first = consume(&bench, 1).await;
+    let second = consume(&bench, 1).await;
+    assert_consumers(&bench, 2).await;
+    assert_eq!(bench.queue.consumers(Route::Clip).await.unwrap(), 0);
+    drop(first);
+    assert_consumers(&bench, 1).await;
+    drop(second);
+    assert_consumers(&bench, 0).await;
+    bench.queue.health().await.unwrap();
+    assert_depth(&bench, 0).await;
+}
+
+async fn assert_consumers<Q: Queue>(bench: &QueueBench<Q>, count: u64) {
+    eventually(&format!("{count} consumers"), || async {
+        (bench.queue.consumers(Route::Miner).await.unwrap() == count).then_some(())
+    })
+    .await;
 }

@@ -68,7 +68,7 @@ pub fn watch(vitals: &Vitals, spawner: &Spawner, broker: &Broker, board: &RedisB
     let (broker, board) = (broker.clone(), board.clone());
     again(spawner, "readiness of the broker", LOOK, move || {
         let (condition, broker) = (at_broker.clone(), broker.clone());
-        async move { note(&condition, broker.depth(Route::Miner)).await }
+        async move { note(&condition, broker.health()).await }
     });
     again(spawner, "readiness of the board", LOOK, move || {
         let (condition, board) = (at_board.clone(), board.clone());

@@ -132,15 +132,17 @@ fn sample(
     kept: &[u32],
 ) -> Vec<PlannedClip> {
     let total = u32::try_from(kept.len()).expect("row numbers are 32 bits");
-    let positions: Vec<u32> = match plan.rules.sampling {
+    let drawn = sampling::select_rows(
+        total,
+        hotkey.as_str(),
+        plan.validator.as_ref().map(Hotkey::as_str),
+        &plan.seed,
+        &plan.rules.profile,
+    );
+    let of_protocol: BTreeSet<u32> = drawn.iter().copied().collect();
+    let positions = match plan.rules.sampling {
         Sampling::Full => (0..total).collect(),
-        Sampling::Protocol => sampling::select_rows(
-            total,
-            hotkey.as_str(),
-            plan.validator.as_ref().map(Hotkey::as_str),
-            &plan.seed,
-            &plan.rules.profile,
-        ),
+        Sampling::Protocol => drawn,
     };
     positions
         .into_iter()
@@ -150,6 +152,7 @@ fn sample(
                 row,
                 position,
                 clip_id: screened.claims.clip_id(row)?.to_owned(),
+                protocol: of_protocol.contains(&position),
             })
         })
         .collect()

@@ -41,6 +41,7 @@ fn two_rows(failures: Vec<Reason>) -> ClipPlan {
         row,
         position: row,
         clip_id: format!("c{row}"),
+        protocol: true,
     };
     ClipPlan {
         miners: vec![MinerOutcome::Judged {
@@ -66,6 +67,7 @@ fn good(row: u32) -> ClipReport {
         caption: Vec::new(),
         category: Vec::new(),
         frame_names: Vec::new(),
+        unreachable: None,
     }
 }
 

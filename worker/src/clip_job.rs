@@ -102,6 +102,7 @@ pub async fn run(job: &ClipJob, tools: &Tools<'_>, frames: Frames) -> Result<Cli
         caption: Vec::new(),
         category: Vec::new(),
         frame_names: Vec::new(),
+        unreachable: None,
     };
     if let Some(measured) = measured.filter(|_| needs_frames) {
         let first = frame

@@ -11,7 +11,7 @@ use nexis_ports::{
 use nexis_protocol::JobId;
 use nexis_runtime::metrics::{Counters, Label, Metrics};
 use nexis_vision::VisionClient;
-use nexis_wire::{ClipJob, MinerJob, TraceContext, Wire, WireError};
+use nexis_wire::{ClipJob, MinerJob, Report as _, TraceContext, Wire, WireError, WireVersion};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -62,6 +62,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Between a job that the board could not be asked about and its way back.
 const BACK_PAUSE: Duration = Duration::from_secs(1);
+/// Before a job of a newer program goes back to the queue: the delivery limit then lasts for half a minute.
+const NEWER_PAUSE: Duration = Duration::from_secs(5);
 /// Attempts to post a result before its job goes back, some 12 s: a board that restarts costs no job twice.
 const POSTS: u32 = 6;
 
@@ -294,30 +296,33 @@ impl JobRun {
 
     async fn perform(&self, delivery: &Delivery) -> Outcome {
         match self.route {
-            Route::Miner => match MinerJob::decode(&delivery.message.body) {
+            Route::Miner => match MinerJob::decode_versioned(&delivery.message.body) {
                 // Boxed: large and rare beside the other.
-                Ok(job) => Box::pin(self.miner(job)).await,
-                Err(fault) => poison(&fault),
+                Ok((job, version)) => Box::pin(self.miner(job, version)).await,
+                Err(fault) => unread(&fault).await,
             },
-            Route::Clip => match ClipJob::decode(&delivery.message.body) {
-                Ok(job) => self.clip(job).await,
-                Err(fault) => poison(&fault),
+            Route::Clip => match ClipJob::decode_versioned(&delivery.message.body) {
+                Ok((job, version)) => self.clip(job, version).await,
+                Err(fault) => unread(&fault).await,
             },
         }
     }
 
-    async fn miner(&self, job: MinerJob) -> Outcome {
+    async fn miner(&self, job: MinerJob, version: WireVersion) -> Outcome {
         let id = job.id();
         if let Some(early) = self.unwanted(&id).await {
             return early;
         }
         match miner_job::run(&job, self.ports.bucket.as_ref(), &self.room).await {
-            Ok(report) => self.post(&id, report.encode()).await,
+            Ok(report) => match report.encode_as(version) {
+                Ok(bytes) => self.post(&id, bytes).await,
+                Err(fault) => poison(&fault),
+            },
             Err(fault) => fault.into(),
         }
     }
 
-    async fn clip(&self, job: ClipJob) -> Outcome {
+    async fn clip(&self, job: ClipJob, version: WireVersion) -> Outcome {
         let id = job.id();
         if let Some(early) = self.unwanted(&id).await {
             return early;
@@ -329,7 +334,10 @@ impl JobRun {
             room: &self.room,
         };
         match clip_job::run(&job, &tools, clip_job::Frames::WhenACheckNeedsThem).await {
-            Ok(report) => self.post(&id, report.encode()).await,
+            Ok(report) => match report.encode_as(version) {
+                Ok(bytes) => self.post(&id, bytes).await,
+                Err(fault) => poison(&fault),
+            },
             Err(fault) => fault.into(),
         }
     }
@@ -391,6 +399,16 @@ fn unreadable(fault: &BoardError) -> Outcome {
 
 fn poison(fault: &WireError) -> Outcome {
     Outcome::Poison(fault.into(), format!("{}: {fault}", fault.code()))
+}
+
+/// A job that cannot be read. One of a newer program is no dead letter: a worker that reads it may be on its way.
+async fn unread(fault: &WireError) -> Outcome {
+    if let WireError::Newer { .. } = fault {
+        tracing::warn!(error = %fault, "a job for a newer worker");
+        tokio::time::sleep(NEWER_PAUSE).await;
+        return Outcome::Retry("the job was written for a newer worker");
+    }
+    poison(fault)
 }
 
 /// A job that could not find out.

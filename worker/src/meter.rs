@@ -51,6 +51,8 @@ label! {
         WrongKind => "wrong-kind",
         /// Ours, but it cannot be read.
         Damaged => "damaged",
+        /// Its report would be larger than the scheduler reads.
+        TooLarge => "too-large",
         /// The board refuses its result.
         Board => "board",
     }
@@ -64,6 +66,7 @@ impl From<&WireError> for Reason {
             WireError::Older { .. } => Self::Older,
             WireError::WrongKind(_) => Self::WrongKind,
             WireError::Damaged(_) => Self::Damaged,
+            WireError::TooLarge { .. } => Self::TooLarge,
         }
     }
 }

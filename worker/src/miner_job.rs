@@ -32,6 +32,7 @@ pub async fn run(
         outcome,
         manifest_sha256: manifest.map(|object| object.digest),
         dataset_sha256: dataset.map(|object| object.digest),
+        unreachable: None,
     };
     let Some(access) = access(job.commitment.as_deref(), &job.hotkey) else {
         let detail = "no 128-character read credentials are committed on the chain for this hotkey";

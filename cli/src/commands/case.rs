@@ -186,6 +186,7 @@ fn case_plan(case: &Case, profile: Profile, index: &RecordIndex) -> RoundPlan {
         // Golden cases show that no advisory changes a verdict, so all of them are looked for.
         pictures: PictureChecks::All,
         max_asset_bytes: 1 << 30,
+        max_frame_bytes: 1 << 30,
         ..JobRules::plain(Netuid::new(70), profile)
     };
     // Folders need no credentials; the text only has to have the committed form.

@@ -105,6 +105,7 @@ pub fn miner_report(job: &MinerJob) -> MinerReport {
         outcome,
         manifest_sha256: None,
         dataset_sha256: None,
+        unreachable: None,
     }
 }
 
@@ -131,6 +132,7 @@ pub fn clip_report(job: &ClipJob) -> ClipReport {
         caption: Vec::new(),
         category: Vec::new(),
         frame_names: Vec::new(),
+        unreachable: None,
     }
 }
 

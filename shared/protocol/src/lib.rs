@@ -16,6 +16,7 @@
 pub mod advisory;
 pub mod arbitration;
 pub mod auth;
+pub mod budget;
 pub mod calendar;
 pub mod checks;
 pub mod claim;

@@ -1,11 +1,11 @@
 //! Work orders. A job carries every rule it is judged by, so that a worker has no settings that could
 //! make its verdict differ from its neighbour's.
 
-use crate::{Kind, Wire};
+use crate::{Kind, Wire, v2};
 use nexis_protocol::clip::AdvisoryKind;
 use nexis_protocol::picture::PictureChecks;
 use nexis_protocol::profile::Profile;
-use nexis_protocol::{Hotkey, IntervalId, JobId, Netuid};
+use nexis_protocol::{Hotkey, IntervalId, JobId, Netuid, budget};
 use serde::{Deserialize, Serialize};
 
 /// How much is sampled.
@@ -53,13 +53,27 @@ pub struct JobRules {
     pub fetch_budget_ms: u64,
     /// Largest data set file, bytes.
     pub max_dataset_bytes: u64,
-    /// Largest clip or frame, bytes.
+    /// Largest clip, bytes.
     pub max_asset_bytes: u64,
+    /// Most rows of a data set.
+    pub max_dataset_rows: u64,
+    /// Most text in all cells of a data set, bytes.
+    pub max_text_bytes: u64,
+    /// Most text in all cells of one row, bytes.
+    pub max_row_text_bytes: u64,
+    /// Largest first frame, bytes.
+    pub max_frame_bytes: u64,
+    /// Most bytes of failures that a decision keeps; a note counts the others.
+    pub max_failure_bytes: u64,
+    /// Memory that reading one data set may take, bytes.
+    pub decode_memory_bytes: u64,
+    /// Slowest transfer that is waited for once it had time to start, bytes per second.
+    pub min_bytes_per_second: u64,
 }
 
 impl JobRules {
     /// PROTOCOL's own checks and nothing that an operator has to turn on, with bounds that every honest package keeps:
-    /// a minute, 1 GiB for a data set, 64 MiB for a clip.
+    /// a minute, 1 GiB for a data set, 64 MiB for a clip, 16 MiB for a frame, and what [`budget`] sets.
     pub fn plain(netuid: Netuid, profile: Profile) -> Self {
         Self {
             netuid,
@@ -73,6 +87,13 @@ impl JobRules {
             fetch_budget_ms: 60_000,
             max_dataset_bytes: 1 << 30,
             max_asset_bytes: 1 << 26,
+            max_dataset_rows: budget::ROWS,
+            max_text_bytes: budget::MAX_TEXT_BYTES,
+            max_row_text_bytes: budget::MAX_ROW_TEXT_BYTES,
+            max_frame_bytes: 1 << 24,
+            max_failure_bytes: budget::FAILURE_BYTES,
+            decode_memory_bytes: budget::DECODE_MEMORY_BYTES,
+            min_bytes_per_second: budget::MIN_BYTES_PER_SECOND,
         }
     }
 }
@@ -102,6 +123,7 @@ impl MinerJob {
 
 impl Wire for MinerJob {
     const KIND: Kind = Kind::MinerJob;
+    type V2 = v2::MinerJob;
 }
 
 /// Check the assets of one row.
@@ -160,4 +182,5 @@ impl ClipJob {
 
 impl Wire for ClipJob {
     const KIND: Kind = Kind::ClipJob;
+    type V2 = v2::ClipJob;
 }

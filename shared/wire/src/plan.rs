@@ -1,7 +1,7 @@
 //! What the leader decided at the start of a stage. Kept on the board and in the archive: whoever leads next
 //! goes on from it, and a replay starts from it.
 
-use crate::{JobRules, Kind, Wire};
+use crate::{JobRules, Kind, Wire, row_set, v2};
 use nexis_protocol::decision::Note;
 use nexis_protocol::reason::Reason;
 use nexis_protocol::{Digest, Hotkey, IntervalId};
@@ -46,6 +46,7 @@ pub struct PlannedMiner {
 
 impl Wire for RoundPlan {
     const KIND: Kind = Kind::RoundPlan;
+    type V2 = v2::RoundPlan;
 }
 
 /// What arbitration and sampling made of the reports.
@@ -76,6 +77,7 @@ pub enum MinerOutcome {
         /// The category.
         category: Option<String>,
         /// Rows left after pruning, indices into the data set.
+        #[serde(with = "row_set")]
         kept: Vec<u32>,
         /// Rows dropped by the global index.
         pruned_global: u32,
@@ -97,8 +99,11 @@ pub struct PlannedClip {
     pub position: u32,
     /// The row's clip id.
     pub clip_id: String,
+    /// Whether the protocol's own sample has this row; sampling `full` adds the others.
+    pub protocol: bool,
 }
 
 impl Wire for ClipPlan {
     const KIND: Kind = Kind::ClipPlan;
+    type V2 = v2::ClipPlan;
 }

@@ -1,6 +1,7 @@
 //! Answers of workers.
 
-use crate::{Kind, Wire, WireError};
+use crate::envelope;
+use crate::{Kind, Report, Wire, WireError, WireVersion, v2};
 use nexis_protocol::claim::Claims;
 use nexis_protocol::clip::{ClipVerdict, Measured};
 use nexis_protocol::decision::Note;
@@ -22,6 +23,8 @@ struct RowsMessage(Rows);
 
 impl Wire for RowsMessage {
     const KIND: Kind = Kind::Rows;
+    // The shape has not changed since.
+    type V2 = Self;
 }
 
 impl PackedRows {
@@ -36,6 +39,14 @@ impl PackedRows {
     /// Size as kept, bytes.
     pub const fn len_bytes(&self) -> usize {
         self.0.len()
+    }
+    /// Whether [`unpack`](Self::unpack) will accept their size.
+    fn check(&self) -> Result<(), WireError> {
+        envelope::check_size(Kind::Rows, &self.0)
+    }
+    /// Marks the rows as written in another version that has them in the same shape.
+    pub(crate) fn relabel(&mut self, version: WireVersion) {
+        envelope::relabel(&mut self.0, version);
     }
 }
 
@@ -83,11 +94,24 @@ pub struct MinerReport {
     pub manifest_sha256: Option<Digest>,
     /// SHA-256 of the data set's bytes, when it was read.
     pub dataset_sha256: Option<Digest>,
+    /// The last fault, when files count as missing only because their store could not be reached to the end of the
+    /// budget; `None` when the store answered.
+    pub unreachable: Option<String>,
 }
 
 impl Wire for MinerReport {
     const KIND: Kind = Kind::MinerReport;
+    type V2 = v2::MinerReport;
+
+    fn check(&self) -> Result<(), WireError> {
+        match &self.outcome {
+            ReportOutcome::Rejected { .. } => Ok(()),
+            ReportOutcome::Screened(screened) => screened.rows.check(),
+        }
+    }
 }
+
+impl Report for MinerReport {}
 
 /// A clip job's report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -110,8 +134,14 @@ pub struct ClipReport {
     pub category: Vec<Reason>,
     /// Names of the frames that a model check would see, in order (PROTOCOL §10).
     pub frame_names: Vec<String>,
+    /// The last fault, when an asset counts as missing only because its store could not be reached to the end of the
+    /// budget; `None` when the store answered.
+    pub unreachable: Option<String>,
 }
 
 impl Wire for ClipReport {
     const KIND: Kind = Kind::ClipVerdict;
+    type V2 = v2::ClipReport;
 }
+
+impl Report for ClipReport {}

@@ -1,7 +1,10 @@
 //! The envelope refuses what is not ours, newer, of another kind or damaged.
 
 use nexis_protocol::{Digest, IntervalId};
-use nexis_wire::{ClipPlan, MinerOutcome, MinerReport, ReportOutcome, Wire, WireError};
+use nexis_wire::{
+    ClipPlan, EvidenceHead, Kind, MinerOutcome, MinerReport, ReportOutcome, Wire, WireError,
+    WireVersion,
+};
 use std::collections::BTreeMap;
 
 fn report() -> MinerReport {
@@ -17,6 +20,7 @@ fn report() -> MinerReport {
         },
         manifest_sha256: Some(Digest::of(b"manifest")),
         dataset_sha256: None,
+        unreachable: None,
     }
 }
 
@@ -53,7 +57,7 @@ fn every_cut_is_noticed() {
 #[test]
 fn a_newer_version_is_refused_by_name() {
     let mut bytes = report().encode();
-    bytes[3] = nexis_wire::WIRE_VERSION + 1;
+    bytes[3] = WireVersion::CURRENT.number() + 1;
     let refused = MinerReport::decode(&bytes).unwrap_err();
     assert!(matches!(refused, WireError::Newer { .. }), "{refused}");
     assert_eq!(refused.code(), "wire-version-newer");
@@ -62,7 +66,7 @@ fn a_newer_version_is_refused_by_name() {
 #[test]
 fn an_older_version_is_refused_by_name() {
     let mut bytes = report().encode();
-    bytes[3] = nexis_wire::WIRE_VERSION - 1;
+    bytes[3] = WireVersion::ALL[0].number() - 1;
     let refused = MinerReport::decode(&bytes).unwrap_err();
     assert!(matches!(refused, WireError::Older { .. }), "{refused}");
     assert_eq!(refused.code(), "wire-version-older");
@@ -77,4 +81,18 @@ fn foreign_bytes_and_other_kinds_are_told_apart() {
     };
     let other = MinerReport::decode(&plan.encode()).unwrap_err();
     assert_eq!(other.code(), "wrong-kind");
+}
+
+#[test]
+fn a_kind_that_an_older_version_did_not_have_is_no_message_of_it() {
+    let frame = zstd::encode_all(&[0_u8; 64][..], 1).unwrap();
+    let head = [
+        b'N',
+        b'X',
+        b'S',
+        WireVersion::V2.number(),
+        Kind::EvidenceHead as u8,
+    ];
+    let refused = EvidenceHead::decode(&[&head[..], &frame].concat()).unwrap_err();
+    assert_eq!(refused.code(), "damaged");
 }

@@ -1,8 +1,8 @@
 use crate::stores::model;
-use nexis_protocol::Netuid;
 use nexis_protocol::clip::AdvisoryKind;
 use nexis_protocol::picture::PictureChecks;
 use nexis_protocol::profile::Profile;
+use nexis_protocol::{Netuid, budget};
 use nexis_runtime::Settings;
 use nexis_runtime::config;
 use nexis_wire::{JobRules, Sampling, VisionChecks};
@@ -86,6 +86,39 @@ fn rejecting(name: &str, pictures: PictureChecks) -> Result<AdvisoryKind, String
     }
 }
 
+/// Settings above what a report or a plan can hold.
+fn beyond_budget(settings: &Settings) -> Vec<String> {
+    let limits = &settings.limits;
+    [
+        (
+            "NEXIS_MAX_DATASET_ROWS",
+            limits.dataset_rows,
+            budget::MAX_ROWS,
+        ),
+        (
+            "NEXIS_MAX_TEXT_BYTES",
+            limits.text_bytes,
+            budget::MAX_TEXT_BYTES,
+        ),
+        (
+            "NEXIS_MAX_ROW_TEXT_BYTES",
+            limits.row_text_bytes,
+            budget::MAX_ROW_TEXT_BYTES,
+        ),
+        (
+            "NEXIS_MAX_FAILURE_BYTES",
+            limits.failure_bytes,
+            budget::MAX_FAILURE_BYTES,
+        ),
+    ]
+    .into_iter()
+    .filter(|(_, given, most)| given > most)
+    .map(|(name, given, most)| {
+        format!("{name}: {given} is too large, at most {most} can be stored")
+    })
+    .collect()
+}
+
 /// The rules that go into every job.
 pub fn rules(settings: &Settings) -> Result<JobRules, WrongSetting> {
     let mut problems = Vec::new();
@@ -97,6 +130,7 @@ pub fn rules(settings: &Settings) -> Result<JobRules, WrongSetting> {
             Err(problem) => problems.push(format!("NEXIS_REJECT_ADVISORIES: {problem}")),
         }
     }
+    problems.extend(beyond_budget(settings));
     if !problems.is_empty() {
         return Err(WrongSetting(problems));
     }
@@ -121,6 +155,13 @@ pub fn rules(settings: &Settings) -> Result<JobRules, WrongSetting> {
             .unwrap_or(u64::MAX),
         max_dataset_bytes: settings.limits.dataset_bytes,
         max_asset_bytes: settings.limits.clip_bytes,
+        max_dataset_rows: settings.limits.dataset_rows,
+        max_text_bytes: settings.limits.text_bytes,
+        max_row_text_bytes: settings.limits.row_text_bytes,
+        max_frame_bytes: settings.limits.frame_bytes,
+        max_failure_bytes: settings.limits.failure_bytes,
+        decode_memory_bytes: settings.limits.decode_memory_bytes,
+        min_bytes_per_second: settings.limits.min_bytes_per_second,
     })
 }
 

@@ -81,6 +81,7 @@ pub fn verdict(interval: IntervalId, hotkey: &Hotkey, row: u32) -> ClipReport {
         caption: Vec::new(),
         category: Vec::new(),
         frame_names: Vec::new(),
+        unreachable: None,
     }
 }
 
@@ -130,5 +131,6 @@ pub fn report(job: &MinerJob, miner: u16, rows: u16, profile: &Profile) -> Miner
         outcome: ReportOutcome::Screened(Box::new(screened)),
         manifest_sha256: Some(Digest::of(b"manifest")),
         dataset_sha256: Some(Digest::of(b"data set")),
+        unreachable: None,
     }
 }

@@ -177,6 +177,7 @@ pub fn sizes() -> (usize, usize) {
         caption: Vec::new(),
         category: Vec::new(),
         frame_names: Vec::new(),
+        unreachable: None,
     };
     (job.encode().len(), verdict.encode().len())
 }

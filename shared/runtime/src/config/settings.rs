@@ -188,7 +188,17 @@ pub struct LimitSettings {
     /// Largest data set file, bytes.
     pub dataset_bytes: u64,
     /// Most rows of a data set.
-    pub dataset_rows: usize,
+    pub dataset_rows: u64,
+    /// See the table.
+    pub text_bytes: u64,
+    /// See the table.
+    pub row_text_bytes: u64,
+    /// See the table.
+    pub failure_bytes: u64,
+    /// See the table.
+    pub decode_memory_bytes: u64,
+    /// See the table.
+    pub min_bytes_per_second: u64,
     /// Largest clip, bytes.
     pub clip_bytes: u64,
     /// Largest picture, bytes.
@@ -427,7 +437,12 @@ impl Settings {
             },
             limits: LimitSettings {
                 dataset_bytes: r.bytes("NEXIS_MAX_DATASET_BYTES"),
-                dataset_rows: r.small("NEXIS_MAX_DATASET_ROWS"),
+                dataset_rows: r.whole("NEXIS_MAX_DATASET_ROWS"),
+                text_bytes: r.bytes("NEXIS_MAX_TEXT_BYTES"),
+                row_text_bytes: r.bytes("NEXIS_MAX_ROW_TEXT_BYTES"),
+                failure_bytes: r.bytes("NEXIS_MAX_FAILURE_BYTES"),
+                decode_memory_bytes: r.bytes("NEXIS_DECODE_MEMORY_BYTES"),
+                min_bytes_per_second: r.bytes("NEXIS_MIN_BYTES_PER_SECOND"),
                 clip_bytes: r.bytes("NEXIS_MAX_CLIP_BYTES"),
                 frame_bytes: r.bytes("NEXIS_MAX_FRAME_BYTES"),
                 fetch_budget: r.duration("NEXIS_FETCH_BUDGET"),

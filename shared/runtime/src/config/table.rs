@@ -140,9 +140,14 @@ pub const TABLE: &[Entry] = &[
 
     entry("NEXIS_MAX_DATASET_BYTES", "limits.dataset_bytes", Kind::Bytes, "256MiB", "Largest data set file."),
     entry("NEXIS_MAX_DATASET_ROWS", "limits.dataset_rows", POSITIVE, "200000", "Most rows of a data set."),
+    entry("NEXIS_MAX_TEXT_BYTES", "limits.text_bytes", Kind::Bytes, "128MiB", "Most text in all cells of a data set; at most 128MiB."),
+    entry("NEXIS_MAX_ROW_TEXT_BYTES", "limits.row_text_bytes", Kind::Bytes, "256KiB", "Most text in all cells of one row; at most 256KiB."),
+    entry("NEXIS_MAX_FAILURE_BYTES", "limits.failure_bytes", Kind::Bytes, "8MiB", "Most failure text that one decision keeps (at most 64MiB; all miners of a round share 256MiB); a note counts the others."),
+    entry("NEXIS_DECODE_MEMORY_BYTES", "limits.decode_memory_bytes", Kind::Bytes, "1GiB", "Memory that reading one data set may take."),
     entry("NEXIS_MAX_CLIP_BYTES", "limits.clip_bytes", Kind::Bytes, "64MiB", "Largest clip."),
     entry("NEXIS_MAX_FRAME_BYTES", "limits.frame_bytes", Kind::Bytes, "16MiB", "Largest first-frame picture."),
     entry("NEXIS_FETCH_BUDGET", "limits.fetch_budget", Kind::Duration, "2m", "Time for one object, all attempts together."),
+    entry("NEXIS_MIN_BYTES_PER_SECOND", "limits.min_bytes_per_second", Kind::Bytes, "16KiB", "Slowest transfer, per second, that is waited for once it had time to start."),
     entry("NEXIS_JOB_DEADLINE", "limits.job_deadline", Kind::Duration, "10m", "Longest time one job may take before it is handed back."),
     entry("NEXIS_SCRATCH_BYTES", "limits.scratch_bytes", Kind::Bytes, "", "Bytes of clips, pictures and data sets held in memory at one time, all jobs together (none are on disk); not set: a quarter of this machine's memory."),
 

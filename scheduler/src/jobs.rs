@@ -1,6 +1,7 @@
 //! Jobs onto the queue: when a stage begins, when a new leader finds one, and again what has no result for long.
 
-use crate::drive::{Scheduler, SchedulerError, Watch};
+use crate::context::Scheduler;
+use crate::error::SchedulerError;
 use crate::reduce;
 use nexis_ports::{Message, Route, Stage, Tally};
 use nexis_protocol::JobId;
@@ -14,6 +15,14 @@ use tokio::time::Instant;
 const BATCH: usize = 2_000;
 /// The same of the first call, from which it grows: workers wait for it.
 const FIRST_BATCH: usize = 64;
+
+/// What the leader remembers of a round between looks; all of it may be lost.
+#[derive(Default)]
+pub(crate) struct Watch {
+    pub(crate) seen: Option<(Stage, u64)>,
+    pub(crate) since: Option<Instant>,
+    pub(crate) shown: Option<(Stage, u64)>,
+}
 
 impl Scheduler {
     pub(crate) async fn republish_if_stuck(

@@ -5,7 +5,7 @@
 //! costs nothing; and every turn of that work asks our own clock first, so that a process that was stopped in
 //! the middle of something does not even try to finish it.
 
-use crate::drive::SchedulerError;
+use crate::error::SchedulerError;
 use nexis_ports::{Board, BoardError, FaultClass, Leadership};
 use nexis_protocol::LeaderEpoch;
 use std::future::poll_fn;

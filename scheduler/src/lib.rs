@@ -1,22 +1,26 @@
 //! The scheduler: everything between a new block and weights on the chain that is not a worker's job.
 //!
 //! Owns: rounds (open, barrier, clip stage, decisions), the ledger of decisions in the archive, submissions.
-//! Never does: look at a miner's bytes. Start reading at [`Scheduler::run`], then `drive`; all that is
+//! Never does: look at a miner's bytes. Start reading at [`Scheduler::run`], then `round`; all that is
 //! decided rather than performed is in [`reduce`], which is pure.
 
-mod drive;
+mod context;
+mod error;
 mod event;
 mod jobs;
 mod lead;
 pub mod ledger;
 mod open;
 pub mod reduce;
+mod round;
+mod run;
 #[cfg(feature = "settings")]
 pub mod settings;
 mod submit;
 mod vigil;
 pub mod window;
 
-pub use drive::{Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts};
+pub use context::{Scheduler, SchedulerOptions, SchedulerPorts};
+pub use error::SchedulerError;
 pub use event::{Event, Observer};
 pub use submit::{SubmissionRecord, SubmissionState};

@@ -1,7 +1,8 @@
 //! Opening a round: who counts, by which rules, under which seed. The plan goes to the archive first, so that a
 //! round whose board was lost is opened again with the very same plan.
 
-use crate::drive::{Scheduler, SchedulerError};
+use crate::context::Scheduler;
+use crate::error::SchedulerError;
 use crate::event::Event;
 use crate::{ledger, reduce};
 use nexis_ports::{ChainError, FetchLimits, Fetched, Roster};

@@ -9,7 +9,8 @@ mod reveal;
 
 pub use record::{SubmissionRecord, SubmissionState};
 
-use crate::drive::{Scheduler, SchedulerError};
+use crate::context::Scheduler;
+use crate::error::SchedulerError;
 use crate::event::Event;
 use crate::ledger;
 use async_trait::async_trait;

@@ -1,7 +1,7 @@
 //! Since when each open stage is watched. Deadlines are blocks, and blocks during which nobody looked are nobody's
 //! delay; but a change of leaders is no reason to wait longer. So leaders leave each other a note on the board.
 
-use crate::drive::SchedulerError;
+use crate::error::SchedulerError;
 use nexis_ports::{Board, Stage};
 use nexis_protocol::{BlockNumber, IntervalId, LeaderEpoch};
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,8 @@
 
 use super::record::Attempt;
 use super::{SubmissionRecord, SubmissionState, Submitter, keep};
-use crate::drive::{Scheduler, SchedulerError};
+use crate::context::Scheduler;
+use crate::error::SchedulerError;
 use crate::event::Event;
 use nexis_ports::{RevealState, SubmitOutcome};
 use nexis_protocol::{BlockNumber, LeaderEpoch, WeightEpoch};

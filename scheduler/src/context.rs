@@ -1,0 +1,95 @@
+//! What every part of the scheduler works with: its ports, its options, its observer.
+
+use crate::event::{Event, Observer};
+use nexis_ports::{Archive, Board, Bucket, BucketAccess, Chain, Queue};
+use nexis_protocol::{IntervalId, Netuid};
+use nexis_wire::{JobRules, TraceContext};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The dependencies of a scheduler.
+#[derive(Clone)]
+pub struct SchedulerPorts {
+    /// Where jobs go.
+    pub queue: Arc<dyn Queue>,
+    /// Where progress is.
+    pub board: Arc<dyn Board>,
+    /// Blocks, roster, weights.
+    pub chain: Arc<dyn Chain>,
+    /// Evidence and decisions.
+    pub archive: Arc<dyn Archive>,
+    /// The record-info bucket.
+    pub bucket: Arc<dyn Bucket>,
+}
+
+/// Settings of a scheduler.
+#[derive(Clone)]
+pub struct SchedulerOptions {
+    /// Name in the campaign for leadership; unique per process.
+    pub name: String,
+    /// Rules that go into every job.
+    pub rules: JobRules,
+    /// Where the global overlap index is, and its key; `None`: an empty index.
+    pub record_info: Option<(BucketAccess, String)>,
+    /// Hotkeys that the operator leaves out.
+    pub exclude: BTreeSet<String>,
+    /// Blocks after opening at which the miner stage closes whoever is missing.
+    pub miners_deadline_blocks: u64,
+    /// The same for the clip stage.
+    pub clips_deadline_blocks: u64,
+    /// How long leadership lasts without renewal.
+    pub lease: Duration,
+    /// Jobs without a result are published again when their stage made no progress for this long.
+    pub republish_after: Duration,
+    /// Longest pause between two looks.
+    pub poll: Duration,
+    /// Whether this validator writes weights at all.
+    pub submit: bool,
+    /// Rounds open at one time while catching up.
+    pub max_open_rounds: usize,
+    /// The second in which waits after a fault and between two attempts at a submission are counted: shorter than a real
+    /// one only on a chain with a faster clock.
+    pub retry_unit: Duration,
+    /// Seconds since the epoch, for the time stamp of decisions.
+    pub clock: fn() -> f64,
+}
+
+/// The scheduler of one process.
+pub struct Scheduler {
+    pub(crate) ports: SchedulerPorts,
+    pub(crate) options: SchedulerOptions,
+    pub(crate) observe: Observer,
+}
+
+impl Scheduler {
+    /// Makes a scheduler; nothing starts yet.
+    pub fn new(ports: SchedulerPorts, options: SchedulerOptions, observe: Observer) -> Self {
+        Self {
+            ports,
+            options,
+            observe,
+        }
+    }
+
+    pub(crate) fn emit(&self, event: &Event) {
+        (self.observe)(event);
+    }
+
+    pub(crate) fn netuid(&self) -> Netuid {
+        self.options.rules.netuid
+    }
+
+    /// The root of an interval's trace: the same for every replica and after every restart.
+    pub(crate) fn trace(&self, interval: IntervalId) -> TraceContext {
+        let validator = self.ports.chain.own_hotkey();
+        TraceContext::of_interval(self.netuid(), validator.as_ref(), interval)
+    }
+
+    /// The interval's span. Errors carry it too, hence its level.
+    pub(crate) fn span(&self, interval: IntervalId) -> tracing::Span {
+        let trace = self.trace(interval);
+        tracing::error_span!("interval", interval.id = %interval, trace_id = trace.trace_id(),
+            span_id = trace.span_id())
+    }
+}

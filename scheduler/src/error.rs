@@ -1,0 +1,59 @@
+//! Why a step of the scheduler failed, and what may be done about it.
+
+use crate::ledger::LedgerError;
+use nexis_ports::{ArchiveError, BoardError, ChainError, FaultClass, QueueError};
+use nexis_wire::WireError;
+
+/// Why a step could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum SchedulerError {
+    /// The board failed.
+    #[error("board: {0}")]
+    Board(#[from] BoardError),
+    /// The queue failed.
+    #[error("queue: {0}")]
+    Queue(#[from] QueueError),
+    /// The chain failed.
+    #[error("chain: {0}")]
+    Chain(#[from] ChainError),
+    /// The archive failed.
+    #[error("archive: {0}")]
+    Archive(#[from] ArchiveError),
+    /// Stored decisions cannot be read.
+    #[error("ledger: {0}")]
+    Ledger(#[from] LedgerError),
+    /// Scores cannot be computed.
+    #[error("computing scores: {0}")]
+    Score(#[from] nexis_protocol::score::ScoreError),
+    /// Weights cannot be computed.
+    #[error("computing weights: {0}")]
+    Weights(#[from] nexis_protocol::weights::WeightError),
+    /// Something stored by us cannot be read.
+    #[error("reading back what a round stored: {0}")]
+    Wire(#[from] WireError),
+    /// The global index could not be read (which is not the same as there being none).
+    #[error("reading the global overlap index: {0}")]
+    Index(String),
+    /// We lead no more; whatever was going on ends where it stands.
+    #[error("leadership was lost: {0}")]
+    Lost(&'static str),
+    /// A computation was cut off, which happens when the process ends.
+    #[error("a computation was cut off: {0}")]
+    CutOff(String),
+}
+
+impl SchedulerError {
+    /// What the loop may do about it.
+    pub fn class(&self) -> FaultClass {
+        match self {
+            Self::Board(fault) => fault.class(),
+            Self::Queue(fault) => fault.class(),
+            Self::Chain(fault) => fault.class(),
+            Self::Archive(fault) => fault.class(),
+            Self::Ledger(fault) => fault.class(),
+            Self::Index(_) | Self::CutOff(_) => FaultClass::Transient,
+            Self::Lost(_) => FaultClass::Fenced,
+            Self::Wire(_) | Self::Score(_) | Self::Weights(_) => FaultClass::Permanent,
+        }
+    }
+}

@@ -1,9 +1,9 @@
 -- Posts verdicts of clips. KEYS: meta, late results, then for each miner wanted rows, rows that are there, results.
--- ARGV: retention (ms), channel, then for each verdict the miner's place (from 0), row, result, name among the late.
+-- ARGV: channel, then for each verdict the miner's place (from 0), row, result, name among the late.
 -- Returns for each verdict 0 first, 1 duplicate, 2 late, 3 unknown.
 local stage = redis.call('HGET', KEYS[1], 'stage')
-local answers, touched, counted = {}, {}, 0
-for a = 3, #ARGV, 4 do
+local answers, counted = {}, 0
+for a = 2, #ARGV, 4 do
   local base, row = 3 + 3 * tonumber(ARGV[a]), ARGV[a + 1]
   local code
   if not stage or stage == '9' or redis.call('GETBIT', KEYS[base], row) == 0 then
@@ -12,22 +12,16 @@ for a = 3, #ARGV, 4 do
     code = 1
   elseif stage ~= '1' then
     code = 1 + redis.call('HSETNX', KEYS[2], ARGV[a + 3], ARGV[a + 2])
-    touched[KEYS[2]] = true
   else
     redis.call('SETBIT', KEYS[base + 1], row, 1)
     redis.call('HSET', KEYS[base + 2], row, ARGV[a + 2])
-    touched[KEYS[base + 1]] = true
-    touched[KEYS[base + 2]] = true
     counted = counted + 1
     code = 0
   end
   answers[#answers + 1] = code
 end
-for key in pairs(touched) do
-  if redis.call('PTTL', key) == -1 then redis.call('PEXPIRE', key, ARGV[1]) end
-end
 if counted > 0 then
   local done = redis.call('HINCRBY', KEYS[1], 'done1', counted)
-  if done == tonumber(redis.call('HGET', KEYS[1], 'want1')) then redis.call('PUBLISH', ARGV[2], '') end
+  if done == tonumber(redis.call('HGET', KEYS[1], 'want1')) then redis.call('PUBLISH', ARGV[1], '') end
 end
 return answers

@@ -1,5 +1,6 @@
 use crate::clips::{Clip, Waiting, posted};
 use crate::keys::{Keys, RoundKeys};
+use crate::leading::{Next, Removal, verdict};
 use crate::link::{Ask, Links};
 use crate::meter::{Call, Meter};
 use crate::options::{Address, RedisOptions};
@@ -9,15 +10,12 @@ use nexis_ports::{Board, BoardError, Leadership, Posted, Stage, Tally, Write};
 use nexis_protocol::{Hotkey, IntervalId, JobId, LeaderEpoch};
 use redis::aio::PubSub;
 use redis::{Cmd, Script};
-use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// Highest row that can be waited for. A bitmap of this many rows has 2 MB; data sets end far below.
-const MAX_ROW: u32 = 1 << 24;
 /// A retired round's stage in the scripts.
 const RETIRED: u8 = 9;
 
@@ -43,13 +41,6 @@ pub(crate) struct Inner {
     pub(crate) hints: Mutex<Option<PubSub>>,
 }
 
-/// What a leader's script answers.
-enum Verdict {
-    Applied,
-    Already,
-    NotOpen,
-}
-
 fn millis(duration: Duration) -> u64 {
     // Redis takes signed 64 bits and adds the time of day.
     u64::try_from(duration.as_millis())
@@ -57,17 +48,13 @@ fn millis(duration: Duration) -> u64 {
         .clamp(1, i64::MAX as u64 / 4)
 }
 
-fn verdict(ours: LeaderEpoch, (code, newest): (i64, String)) -> Result<Verdict, BoardError> {
-    match code {
-        1 => Ok(Verdict::Applied),
-        0 => Ok(Verdict::Already),
-        -2 => Ok(Verdict::NotOpen),
-        -1 => Err(BoardError::Fenced {
-            ours,
-            newest: read(&newest)?,
-        }),
-        other => Err(BoardError::Corrupt(format!("a script answered {other}"))),
+/// An id that somebody else may have written: `None`, and a warning, when it is not one.
+pub(crate) fn known<T: FromStr>(text: &str) -> Option<T> {
+    let id = text.parse().ok();
+    if id.is_none() {
+        tracing::warn!(text, "ignoring what is not an id among the board's keys");
     }
+    id
 }
 
 pub(crate) fn read<T: FromStr>(text: &str) -> Result<T, BoardError> {
@@ -75,27 +62,12 @@ pub(crate) fn read<T: FromStr>(text: &str) -> Result<T, BoardError> {
         .map_err(|_| BoardError::Corrupt(format!("'{text}' where an id should be")))
 }
 
-const fn number(stage: Stage) -> u8 {
+pub(crate) const fn number(stage: Stage) -> u8 {
     match stage {
         Stage::Miners => 0,
         Stage::Clips => 1,
         Stage::Closed => 2,
     }
-}
-
-fn cannot_be_expected(id: &JobId, interval: IntervalId, stage: Stage) -> BoardError {
-    BoardError::Refused(format!(
-        "job '{id}' cannot be waited for in stage {stage:?} of interval {interval}"
-    ))
-}
-
-fn set_bit(bits: &mut Vec<u8>, row: u32) {
-    let at = (row / 8) as usize;
-    if bits.len() <= at {
-        bits.resize(at + 1, 0);
-    }
-    // Redis counts bits from the most significant one.
-    bits[at] |= 0x80 >> (row % 8);
 }
 
 impl RedisBoard {
@@ -135,7 +107,7 @@ impl RedisBoard {
             .map(|_| ())
     }
 
-    async fn script<T: redis::FromRedisValue>(
+    pub(crate) async fn script<T: redis::FromRedisValue>(
         &self,
         call: Call,
         script: &Script,
@@ -153,7 +125,7 @@ impl RedisBoard {
     }
 
     /// Checks, in the slot that knows, that the epoch leads.
-    async fn enter(
+    pub(crate) async fn enter(
         &self,
         epoch: LeaderEpoch,
         interval: IntervalId,
@@ -182,7 +154,7 @@ impl RedisBoard {
             .links
             .ask(Call::Read, &Ask::One(Cmd::zrange(key, 0, -1)))
             .await?;
-        listed.iter().map(|text| read(text)).collect()
+        Ok(listed.iter().filter_map(|text| known(text)).collect())
     }
 
     /// Makes every listed interval refuse older epochs.
@@ -195,9 +167,20 @@ impl RedisBoard {
             let retention = self.inner.retention_ms.to_string();
             let arguments = [epoch.to_string(), retention];
             let arguments = arguments.each_ref().map(String::as_bytes);
-            let _: i64 = self
-                .script(Call::Lead, &self.inner.scripts.stamp, &keys, &arguments)
-                .await?;
+            let script = &self.inner.scripts.stamp;
+            match self
+                .script::<i64>(Call::Lead, script, &keys, &arguments)
+                .await
+            {
+                // Retired, or never opened, by a leader that died before it could take it off the list.
+                Ok(0) => self.leave(epoch, interval).await?,
+                Ok(_) => {}
+                // A key of another type: no leader can write there, and one round must not keep us from leading.
+                Err(BoardError::Corrupt(error) | BoardError::Refused(error)) => {
+                    tracing::warn!(%interval, error, "this round's keys on the board cannot be read");
+                }
+                Err(error) => return Err(error),
+            }
         }
         self.inner.stamped.store(epoch.get(), Ordering::Release);
         Ok(())
@@ -222,11 +205,10 @@ impl RedisBoard {
             names.miners_got(),
             names.miners_late(),
         ];
-        let (retention, channel) = (inner.retention_ms.to_string(), inner.keys.channel());
+        let channel = inner.keys.channel();
         let arguments = [
             job.hotkey().as_str().as_bytes(),
             &result,
-            retention.as_bytes(),
             channel.as_bytes(),
         ];
         let script = &inner.scripts.post_miner;
@@ -247,18 +229,16 @@ impl RedisBoard {
     }
 
     pub(crate) async fn clip_miners(&self, keys: &RoundKeys) -> Result<Vec<Hotkey>, BoardError> {
-        let key = &keys.clip_miners();
-        let miners: Vec<String> = self
-            .inner
-            .links
-            .ask(Call::Read, &Ask::One(Cmd::smembers(key)))
-            .await?;
-        let mut miners: Vec<Hotkey> = miners
-            .iter()
-            .map(|text| read(text))
-            .collect::<Result<_, _>>()?;
-        miners.sort();
-        Ok(miners)
+        self.members(keys.clip_miners()).await
+    }
+
+    /// The hotkeys of a set, ascending.
+    pub(crate) async fn members(&self, key: String) -> Result<Vec<Hotkey>, BoardError> {
+        let ask = Ask::One(Cmd::smembers(&key));
+        let members: Vec<String> = self.inner.links.ask(Call::Read, &ask).await?;
+        let mut members: Vec<Hotkey> = members.iter().filter_map(|text| known(text)).collect();
+        members.sort();
+        Ok(members)
     }
 
     pub(crate) async fn hash(&self, key: String) -> Result<Vec<(String, Vec<u8>)>, BoardError> {
@@ -320,154 +300,53 @@ impl Board for RedisBoard {
         plan: Vec<u8>,
         expected: &[JobId],
     ) -> Result<Write, BoardError> {
-        let inner = &self.inner;
-        let mut hotkeys: Vec<&str> = Vec::with_capacity(expected.len());
-        for id in expected {
-            match id {
-                JobId::Miner {
-                    interval: of,
-                    hotkey,
-                } if *of == interval => {
-                    hotkeys.push(hotkey.as_str());
-                }
-                _ => return Err(cannot_be_expected(id, interval, Stage::Miners)),
-            }
-        }
-        hotkeys.sort_unstable();
-        hotkeys.dedup();
-        self.enter(epoch, interval, "list").await?;
-        let keys = inner.keys.round(interval);
-        let head = [
-            epoch.to_string(),
-            inner.retention_ms.to_string(),
-            inner.keys.channel(),
-        ];
-        let mut arguments: Vec<&[u8]> = head.iter().map(String::as_bytes).collect();
-        arguments.push(&plan);
-        arguments.extend(hotkeys.iter().map(|hotkey| hotkey.as_bytes()));
-        let answer = self
-            .script(
-                Call::Lead,
-                &inner.scripts.open,
-                &[keys.meta(), keys.miners_wanted()],
-                &arguments,
-            )
-            .await?;
-        match verdict(epoch, answer)? {
-            Verdict::Applied => Ok(Write::Applied),
-            Verdict::Already | Verdict::NotOpen => Ok(Write::Already),
-        }
+        self.open_round(epoch, interval, &plan, expected).await
     }
 
-    async fn advance(
+    async fn advance_from(
         &self,
         epoch: LeaderEpoch,
         interval: IntervalId,
+        seen: Option<u64>,
         to: Stage,
         plan: Vec<u8>,
         expected: &[JobId],
     ) -> Result<Write, BoardError> {
-        let inner = &self.inner;
-        let mut rows: BTreeMap<&Hotkey, Vec<u8>> = BTreeMap::new();
-        for id in expected {
-            match id {
-                JobId::Clip {
-                    interval: of,
-                    hotkey,
-                    row,
-                } if *of == interval && to == Stage::Clips && *row < MAX_ROW => {
-                    set_bit(rows.entry(hotkey).or_default(), *row);
-                }
-                _ => return Err(cannot_be_expected(id, interval, to)),
-            }
-        }
-        let count: usize = rows
-            .values()
-            .flatten()
-            .map(|byte| byte.count_ones() as usize)
-            .sum();
-        let names = inner.keys.round(interval);
-        let mut keys = vec![
-            names.meta(),
-            names.miners_wanted(),
-            names.miners_got(),
-            names.clip_miners(),
-        ];
-        keys.extend(rows.keys().map(|hotkey| names.clips_wanted(hotkey)));
-        let head = [
-            epoch.to_string(),
-            inner.retention_ms.to_string(),
-            inner.keys.channel(),
-            number(to).to_string(),
-        ];
-        let count = count.to_string();
-        let mut arguments: Vec<&[u8]> = head.iter().map(String::as_bytes).collect();
-        arguments.extend([plan.as_slice(), count.as_bytes()]);
-        for (hotkey, bits) in &rows {
-            arguments.extend([hotkey.as_str().as_bytes(), bits.as_slice()]);
-        }
-        let answer = self
-            .script(Call::Lead, &inner.scripts.advance, &keys, &arguments)
-            .await?;
-        match verdict(epoch, answer)? {
-            Verdict::Applied => Ok(Write::Applied),
-            Verdict::Already => Ok(Write::Already),
-            Verdict::NotOpen => {
-                // Either the caller is wrong, or the board was emptied and we do not lead any more.
-                self.enter(epoch, interval, "check").await?;
-                Err(BoardError::Refused(format!(
-                    "interval {interval} is not open"
-                )))
-            }
-        }
+        let next = Next {
+            seen,
+            to,
+            plan,
+            expected,
+        };
+        self.advance_round(epoch, interval, next).await
     }
 
     async fn retire(&self, epoch: LeaderEpoch, interval: IntervalId) -> Result<Write, BoardError> {
-        let inner = &self.inner;
-        self.enter(epoch, interval, "check").await?;
-        let names = inner.keys.round(interval);
-        let mut keys = vec![
-            names.meta(),
-            names.miners_wanted(),
-            names.miners_got(),
-            names.miners_late(),
-            names.clip_miners(),
-            names.clips_late(),
-        ];
-        for hotkey in self.clip_miners(&names).await? {
-            keys.push(names.clips_wanted(&hotkey));
-            keys.push(names.clips_have(&hotkey));
-            keys.push(names.clips_got(&hotkey));
-        }
-        let arguments = [
-            epoch.to_string(),
-            inner.retention_ms.to_string(),
-            inner.keys.channel(),
-        ];
-        let arguments = arguments.each_ref().map(String::as_bytes);
-        let answer = self
-            .script(Call::Lead, &inner.scripts.retire, &keys, &arguments)
-            .await?;
-        let write = match verdict(epoch, answer)? {
-            Verdict::Applied => Write::Applied,
-            Verdict::Already | Verdict::NotOpen => Write::Already,
-        };
-        let keys = [inner.keys.epoch(), inner.keys.rounds()];
-        let arguments = [epoch.to_string(), interval.to_string()];
-        let arguments = arguments.each_ref().map(String::as_bytes);
-        let answer = self
-            .script(Call::Lead, &inner.scripts.leave, &keys, &arguments)
-            .await?;
-        verdict(epoch, answer)?;
-        Ok(write)
+        self.remove_round(epoch, interval, Removal::Retire).await
+    }
+
+    async fn discard(&self, epoch: LeaderEpoch, interval: IntervalId) -> Result<Write, BoardError> {
+        self.remove_round(epoch, interval, Removal::Discard).await
+    }
+
+    async fn forget(
+        &self,
+        epoch: LeaderEpoch,
+        interval: IntervalId,
+        jobs: &[JobId],
+    ) -> Result<Write, BoardError> {
+        self.forget_results(epoch, interval, jobs).await
     }
 
     async fn rounds(&self) -> Result<Vec<IntervalId>, BoardError> {
         let mut open = Vec::new();
         for interval in self.listed().await? {
             // Listed but never opened (a leader died in between), or expired: not open.
-            if self.stage(interval).await?.is_some() {
-                open.push(interval);
+            match self.stage(interval).await {
+                Ok(stage) => open.extend(stage.map(|_| interval)),
+                // Whoever works on the round finds out what is wrong with it; the others are listed all the same.
+                Err(BoardError::Corrupt(_) | BoardError::Refused(_)) => open.push(interval),
+                Err(error) => return Err(error),
             }
         }
         Ok(open)
@@ -543,6 +422,15 @@ impl Board for RedisBoard {
         stage: Stage,
     ) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {
         self.results_of(interval, stage).await
+    }
+
+    async fn results_of(
+        &self,
+        interval: IntervalId,
+        stage: Stage,
+        hotkey: &Hotkey,
+    ) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {
+        self.results_of_miner(interval, stage, hotkey).await
     }
 
     async fn late(&self, interval: IntervalId) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {

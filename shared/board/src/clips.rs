@@ -192,7 +192,7 @@ impl Inner {
                 names.clips_got(hotkey),
             ]
         });
-        invocation.arg(self.retention_ms).arg(self.keys.channel());
+        invocation.arg(self.keys.channel());
         for (miner, Verdict { clip, result }) in &share.items {
             invocation.arg(*miner).arg(clip.row).arg(result.as_slice());
             invocation.arg(format!("{}/{}", clip.hotkey, clip.row));

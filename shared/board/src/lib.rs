@@ -28,6 +28,7 @@ mod board;
 mod clips;
 mod hints;
 mod keys;
+mod leading;
 mod link;
 mod meter;
 mod options;

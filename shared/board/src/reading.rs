@@ -1,11 +1,11 @@
 //! Reading what a round holds. Not one snapshot: results are only ever added, and a closed stage's are fixed.
 
 use crate::board::RedisBoard;
-use crate::board::read;
+use crate::board::known;
 use crate::link::Ask;
 use crate::meter::Call;
 use nexis_ports::{BoardError, Stage};
-use nexis_protocol::{IntervalId, JobId};
+use nexis_protocol::{Hotkey, IntervalId, JobId};
 use redis::Cmd;
 
 /// Some megabytes of data sets as large as they get; a round trip more costs nothing beside that.
@@ -28,12 +28,9 @@ impl RedisBoard {
                     .hkeys(names.miners_got());
                 let (wanted, got): (Vec<String>, std::collections::HashSet<String>) =
                     self.inner.links.ask(Call::Read, &Ask::Many(ask)).await?;
-                for hotkey in wanted.iter().filter(|hotkey| !got.contains(*hotkey)) {
-                    missing.push(JobId::Miner {
-                        interval,
-                        hotkey: read(hotkey)?,
-                    });
-                }
+                let wanted = wanted.iter().filter(|hotkey| !got.contains(*hotkey));
+                let ids = wanted.filter_map(|text| known(text));
+                missing.extend(ids.map(|hotkey| JobId::Miner { interval, hotkey }));
                 missing.sort();
             }
             Stage::Clips => {
@@ -65,34 +62,60 @@ impl RedisBoard {
         match stage {
             Stage::Miners => {
                 for (hotkey, body) in self.reports(names.miners_got()).await? {
-                    results.push((
-                        JobId::Miner {
-                            interval,
-                            hotkey: read(&hotkey)?,
-                        },
-                        body,
-                    ));
+                    let hotkey = known(&hotkey);
+                    results.extend(hotkey.map(|hotkey| (JobId::Miner { interval, hotkey }, body)));
                 }
             }
             Stage::Clips => {
                 for hotkey in self.clip_miners(&names).await? {
-                    for (row, body) in self.hash(names.clips_got(&hotkey)).await? {
-                        let (hotkey, row) = (hotkey.clone(), read(&row)?);
-                        results.push((
-                            JobId::Clip {
-                                interval,
-                                hotkey,
-                                row,
-                            },
-                            body,
-                        ));
-                    }
+                    results.extend(self.verdicts(interval, &hotkey).await?);
                 }
             }
             Stage::Closed => {}
         }
         results.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(results)
+    }
+
+    pub(crate) async fn results_of_miner(
+        &self,
+        interval: IntervalId,
+        stage: Stage,
+        hotkey: &Hotkey,
+    ) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {
+        match stage {
+            Stage::Miners => {
+                let key = self.inner.keys.round(interval).miners_got();
+                let ask = Ask::One(Cmd::hget(&key, hotkey.as_str()));
+                let body: Option<Vec<u8>> = self.inner.links.ask(Call::Read, &ask).await?;
+                let hotkey = hotkey.clone();
+                let result = body.map(|body| (JobId::Miner { interval, hotkey }, body));
+                Ok(result.into_iter().collect())
+            }
+            Stage::Clips => {
+                let mut verdicts = self.verdicts(interval, hotkey).await?;
+                verdicts.sort_by(|a, b| a.0.cmp(&b.0));
+                Ok(verdicts)
+            }
+            Stage::Closed => Ok(Vec::new()),
+        }
+    }
+
+    async fn verdicts(
+        &self,
+        interval: IntervalId,
+        hotkey: &Hotkey,
+    ) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {
+        let key = self.inner.keys.round(interval).clips_got(hotkey);
+        let verdicts = self.hash(key).await?.into_iter();
+        let id = |row| JobId::Clip {
+            interval,
+            hotkey: hotkey.clone(),
+            row,
+        };
+        Ok(verdicts
+            .filter_map(|(row, body)| Some((id(known(&row)?), body)))
+            .collect())
     }
 
     /// A hash with large values, some at a time: the server copies an answer before it sends it, and all reports of a
@@ -120,16 +143,11 @@ impl RedisBoard {
         let names = self.inner.keys.round(interval);
         let mut late = Vec::new();
         for (hotkey, body) in self.hash(names.miners_late()).await? {
-            late.push((
-                JobId::Miner {
-                    interval,
-                    hotkey: read(&hotkey)?,
-                },
-                body,
-            ));
+            let hotkey = known(&hotkey);
+            late.extend(hotkey.map(|hotkey| (JobId::Miner { interval, hotkey }, body)));
         }
         for (name, body) in self.hash(names.clips_late()).await? {
-            late.push((read(&format!("clip/{interval}/{name}"))?, body));
+            late.extend(known(&format!("clip/{interval}/{name}")).map(|id| (id, body)));
         }
         late.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(late)

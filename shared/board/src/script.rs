@@ -31,6 +31,7 @@ scripts!(
     open,
     advance,
     retire,
+    forget,
     post_miner,
     post_clips,
     wanted_clips,

@@ -287,8 +287,9 @@ async fn an_emptied_board_fences_the_leader_of_before_and_starts_above_it() {
     assert_eq!(opened, Write::Applied);
 }
 
+/// A round may be held open for longer than anything is kept: no key of it may go before the round does.
 #[tokio::test]
-async fn every_key_of_an_interval_expires_even_when_nobody_retires_it() {
+async fn an_open_rounds_keys_stay_and_a_retired_ones_expire() {
     let redis = Redis::start();
     let options = RedisOptions {
         retention: Duration::from_secs(2),
@@ -313,12 +314,89 @@ async fn every_key_of_an_interval_expires_even_when_nobody_retires_it() {
         .await
         .unwrap();
     board.post(&clips[1], vec![1]).await.unwrap();
-    assert!(redis.ask("KEYS *:i:*").lines().count() > 8);
+    let keys = redis.ask("KEYS *:i:*");
+    let keys: Vec<&str> = keys.lines().filter(|line| line.contains("nexis")).collect();
+    assert!(keys.len() > 6, "{keys:?}");
+    for key in keys {
+        let ttl = redis.ask(&format!("TTL {}", key.trim()));
+        assert!(ttl.contains("-1"), "{key}: {ttl}");
+    }
+    board.retire(epoch, ROUND).await.unwrap();
     eventually(Duration::from_secs(20), || async {
         redis.ask("KEYS *:i:*").starts_with("*0")
     })
     .await;
     assert!(board.rounds().await.unwrap().is_empty());
+}
+
+/// A leader that dies between the mark and the list leaves the id on the list; the next one takes it off.
+#[tokio::test]
+async fn ids_of_rounds_that_are_not_open_leave_the_list_when_somebody_takes_over() {
+    let redis = Redis::start();
+    let board = RedisBoard::connect(RedisOptions::new(redis.url(), Netuid::new(70)))
+        .await
+        .unwrap();
+    let epoch = lead(&board, "a").await;
+    board
+        .open(epoch, ROUND, vec![1], &[miner(ROUND, 1)])
+        .await
+        .unwrap();
+    board.retire(epoch, ROUND).await.unwrap();
+    redis.ask(&format!("ZADD {{nexis:70}}:rounds {ROUND} {ROUND}"));
+    redis.ask("ZADD {nexis:70}:rounds 3 junk");
+    assert!(board.rounds().await.unwrap().is_empty());
+    board.resign(epoch).await.unwrap();
+    let other = RedisBoard::connect(RedisOptions::new(redis.url(), Netuid::new(70)))
+        .await
+        .unwrap();
+    lead(&other, "b").await;
+    let listed = redis.ask("ZRANGE {nexis:70}:rounds 0 -1");
+    assert!(!listed.contains(&ROUND.to_string()), "{listed}");
+}
+
+/// Whatever somebody else wrote into a round's keys concerns that round alone.
+#[tokio::test]
+async fn junk_in_a_rounds_keys_touches_no_other_round() {
+    let redis = Redis::start();
+    let board = RedisBoard::connect(RedisOptions::new(redis.url(), Netuid::new(70)))
+        .await
+        .unwrap();
+    let epoch = lead(&board, "a").await;
+    let other = IntervalId::new(ROUND.get() + 50);
+    for round in [ROUND, other] {
+        board
+            .open(epoch, round, vec![1], &[miner(round, 1), miner(round, 2)])
+            .await
+            .unwrap();
+        board.post(&miner(round, 1), vec![1]).await.unwrap();
+    }
+    let tag = format!("{{nexis:70:i:{ROUND}}}");
+    redis.ask(&format!("HSET {tag}:m:got junk junk"));
+    redis.ask(&format!("SADD {tag}:m:want junk"));
+    let results = board.results(ROUND, Stage::Miners).await.unwrap();
+    assert_eq!(results, [(miner(ROUND, 1), vec![1])]);
+    assert_eq!(
+        board.missing(ROUND, Stage::Miners).await.unwrap(),
+        [miner(ROUND, 2)]
+    );
+    redis.ask(&format!("HSET {tag}:meta stage junk"));
+    assert_eq!(board.rounds().await.unwrap(), [ROUND, other]);
+    assert!(board.tally(ROUND).await.is_err());
+    redis.ask(&format!("SET {tag}:meta junk"));
+    assert_eq!(board.rounds().await.unwrap(), [ROUND, other]);
+    board.resign(epoch).await.unwrap();
+    let next = RedisBoard::connect(RedisOptions::new(redis.url(), Netuid::new(70)))
+        .await
+        .unwrap();
+    let epoch = lead(&next, "b").await;
+    let plan = next.advance(epoch, other, Stage::Closed, vec![2], &[]);
+    assert_eq!(plan.await.unwrap(), Write::Applied);
+    // The round can be put right again.
+    assert!(next.tally(ROUND).await.is_err());
+    next.discard(epoch, ROUND).await.unwrap();
+    let ids = [miner(ROUND, 1)];
+    let opened = next.open(epoch, ROUND, vec![1], &ids);
+    assert_eq!(opened.await.unwrap(), Write::Applied);
 }
 
 #[tokio::test]

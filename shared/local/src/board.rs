@@ -3,7 +3,7 @@ use crate::journal::{Durability, Journal};
 use crate::state::{Entry, Expected, State};
 use async_trait::async_trait;
 use nexis_ports::{Board, BoardError, Leadership, Posted, Stage, Tally, Write};
-use nexis_protocol::{IntervalId, JobId, LeaderEpoch};
+use nexis_protocol::{Hotkey, IntervalId, JobId, LeaderEpoch};
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write as _};
@@ -345,17 +345,18 @@ impl Board for LocalBoard {
         .await
     }
 
-    async fn advance(
+    async fn advance_from(
         &self,
         epoch: LeaderEpoch,
         interval: IntervalId,
+        seen: Option<u64>,
         to: Stage,
         plan: Vec<u8>,
         expected: &[JobId],
     ) -> Result<Write, BoardError> {
         let expected = Expected::new(interval, to, expected);
         self.leader_write(move |guarded| {
-            let write = guarded.state.judge_advance(epoch, interval, to)?;
+            let write = guarded.state.judge_advance(epoch, interval, seen, to)?;
             if write == Write::Applied {
                 let entry = Entry::Advance {
                     interval,
@@ -376,6 +377,35 @@ impl Board for LocalBoard {
             if write == Write::Applied {
                 guarded.commit(Entry::Retire { interval }, Durability::Disk)?;
                 guarded.compact_if_grown();
+            }
+            Ok(write)
+        })
+        .await
+    }
+
+    async fn discard(&self, epoch: LeaderEpoch, interval: IntervalId) -> Result<Write, BoardError> {
+        self.leader_write(move |guarded| {
+            let write = guarded.state.judge_discard(epoch, interval)?;
+            if write == Write::Applied {
+                guarded.commit(Entry::Discard { interval }, Durability::Disk)?;
+                guarded.compact_if_grown();
+            }
+            Ok(write)
+        })
+        .await
+    }
+
+    async fn forget(
+        &self,
+        epoch: LeaderEpoch,
+        interval: IntervalId,
+        jobs: &[JobId],
+    ) -> Result<Write, BoardError> {
+        let jobs = jobs.to_vec();
+        self.leader_write(move |guarded| {
+            let write = guarded.state.judge_forget(epoch, interval, &jobs)?;
+            if write == Write::Applied {
+                guarded.commit(Entry::Forget { interval, jobs }, Durability::Disk)?;
             }
             Ok(write)
         })
@@ -429,6 +459,15 @@ impl Board for LocalBoard {
         stage: Stage,
     ) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {
         Ok(self.read(|state| state.results(interval, stage)))
+    }
+
+    async fn results_of(
+        &self,
+        interval: IntervalId,
+        stage: Stage,
+        hotkey: &Hotkey,
+    ) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {
+        Ok(self.read(|state| state.results_of(interval, stage, hotkey)))
     }
 
     async fn late(&self, interval: IntervalId) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {

@@ -36,6 +36,13 @@ pub(crate) enum Entry {
         name: String,
         value: Vec<u8>,
     },
+    Discard {
+        interval: IntervalId,
+    },
+    Forget {
+        interval: IntervalId,
+        jobs: Vec<JobId>,
+    },
 }
 
 /// Ids of one stage of one round, each hotkey once: a full interval's 1.3 million ids take 3 MB.
@@ -173,7 +180,10 @@ impl State {
         interval: IntervalId,
     ) -> Result<Write, BoardError> {
         self.fence(epoch)?;
-        if self.rounds.contains_key(&interval) || self.retired.contains(&interval) {
+        if self.retired.contains(&interval) {
+            return Ok(Write::Retired);
+        }
+        if self.rounds.contains_key(&interval) {
             return Ok(Write::Already);
         }
         Ok(Write::Applied)
@@ -184,6 +194,7 @@ impl State {
         &self,
         epoch: LeaderEpoch,
         interval: IntervalId,
+        seen: Option<u64>,
         to: Stage,
     ) -> Result<Write, BoardError> {
         self.fence(epoch)?;
@@ -192,7 +203,13 @@ impl State {
         }
         match self.rounds.get(&interval) {
             Some(round) if round.stage >= to => Ok(Write::Already),
-            Some(_) => Ok(Write::Applied),
+            Some(round) => {
+                let done = round.slots(round.stage).map_or(0, |slots| slots.done);
+                Ok(match seen {
+                    Some(seen) if seen != done => Write::Changed,
+                    _ => Write::Applied,
+                })
+            }
             None => Err(BoardError::Refused(format!(
                 "interval {interval} is not open"
             ))),
@@ -210,6 +227,41 @@ impl State {
             Write::Already
         } else {
             Write::Applied
+        })
+    }
+
+    /// What discarding would do.
+    pub(crate) fn judge_discard(
+        &self,
+        epoch: LeaderEpoch,
+        interval: IntervalId,
+    ) -> Result<Write, BoardError> {
+        self.fence(epoch)?;
+        let is_known = self.rounds.contains_key(&interval) || self.retired.contains(&interval);
+        Ok(if is_known {
+            Write::Applied
+        } else {
+            Write::Already
+        })
+    }
+
+    /// What forgetting would do.
+    pub(crate) fn judge_forget(
+        &self,
+        epoch: LeaderEpoch,
+        interval: IntervalId,
+        jobs: &[JobId],
+    ) -> Result<Write, BoardError> {
+        self.fence(epoch)?;
+        let counts = |job: &JobId| {
+            let round = self.rounds.get(&interval)?;
+            let slots = round.slots(stage_of(job))?;
+            (round.stage == stage_of(job) && slots.results.get(job)?.is_some()).then_some(())
+        };
+        Ok(if jobs.iter().any(|job| counts(job).is_some()) {
+            Write::Applied
+        } else {
+            Write::Already
         })
     }
 
@@ -303,6 +355,15 @@ impl State {
             Entry::Fact { name, value } => {
                 self.facts.insert(name, value);
             }
+            Entry::Discard { interval } => {
+                self.rounds.remove(&interval);
+                self.retired.remove(&interval);
+            }
+            Entry::Forget { interval, jobs } => {
+                if let Some(round) = self.rounds.get_mut(&interval) {
+                    round.forget(&jobs);
+                }
+            }
         }
     }
 
@@ -362,6 +423,35 @@ impl State {
             .collect()
     }
 
+    pub(crate) fn results_of(
+        &self,
+        interval: IntervalId,
+        stage: Stage,
+        hotkey: &Hotkey,
+    ) -> Vec<(JobId, Vec<u8>)> {
+        let Some(slots) = self.slots(interval, stage) else {
+            return Vec::new();
+        };
+        let hotkey = || hotkey.clone();
+        let row = |row| JobId::Clip {
+            interval,
+            hotkey: hotkey(),
+            row,
+        };
+        let report = JobId::Miner {
+            interval,
+            hotkey: hotkey(),
+        };
+        let range = match stage {
+            Stage::Miners => report.clone()..=report,
+            Stage::Clips | Stage::Closed => row(0)..=row(u32::MAX),
+        };
+        let results = slots.results.range(range);
+        results
+            .filter_map(|(id, result)| Some((id.clone(), result.clone()?)))
+            .collect()
+    }
+
     pub(crate) fn late(&self, interval: IntervalId) -> Vec<(JobId, Vec<u8>)> {
         let round = self.rounds.get(&interval);
         let late = round.into_iter().flat_map(|round| &round.late);
@@ -379,6 +469,17 @@ impl State {
 }
 
 impl Round {
+    fn forget(&mut self, jobs: &[JobId]) {
+        for job in jobs.iter().filter(|job| stage_of(job) == self.stage) {
+            let slots = match self.stage {
+                Stage::Miners => &mut self.miners,
+                Stage::Clips | Stage::Closed => &mut self.clips,
+            };
+            let counted = slots.results.get_mut(job).and_then(Option::take);
+            slots.done -= u64::from(counted.is_some());
+        }
+    }
+
     /// Entries in an order that gives each result back its standing: counting ones before their stage
     /// closes, late ones after.
     fn write(&self, interval: IntervalId, entries: &mut Vec<Entry>) {

@@ -1,6 +1,6 @@
 use crate::FaultClass;
 use async_trait::async_trait;
-use nexis_protocol::{IntervalId, JobId, LeaderEpoch};
+use nexis_protocol::{Hotkey, IntervalId, JobId, LeaderEpoch};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -46,6 +46,10 @@ pub enum Write {
     Applied,
     /// It had been done before; nothing changed.
     Already,
+    /// The round was retired: its decisions are archived, or were. Nothing changed.
+    Retired,
+    /// The stage has other results than the caller read; nothing changed.
+    Changed,
 }
 
 /// Answer to a campaign for leadership.
@@ -108,7 +112,8 @@ pub trait Board: Send + Sync {
     /// Gives leadership up at once; no effect when `epoch` does not lead.
     async fn resign(&self, epoch: LeaderEpoch) -> Result<(), BoardError>;
 
-    /// Opens a round in [`Stage::Miners`] with the leader's plan and the ids it waits for.
+    /// Opens a round in [`Stage::Miners`] with the leader's plan and the ids it waits for. `Retired` when the
+    /// interval was retired; [`Board::discard`] removes that mark.
     async fn open(
         &self,
         epoch: LeaderEpoch,
@@ -126,11 +131,39 @@ pub trait Board: Send + Sync {
         to: Stage,
         plan: Vec<u8>,
         expected: &[JobId],
+    ) -> Result<Write, BoardError> {
+        self.advance_from(epoch, interval, None, to, plan, expected)
+            .await
+    }
+
+    /// The same, for a caller that read `seen` results of the current stage and computed `plan` from them:
+    /// `Changed` when another number counts by now, so that a result is either in the plan or late.
+    async fn advance_from(
+        &self,
+        epoch: LeaderEpoch,
+        interval: IntervalId,
+        seen: Option<u64>,
+        to: Stage,
+        plan: Vec<u8>,
+        expected: &[JobId],
     ) -> Result<Write, BoardError>;
 
     /// Forgets a round whose decisions are archived. Its id is remembered as retired for the
-    /// retention time, so that a late result is `Unknown` and `open` is `Already`.
+    /// retention time, so that a late result is `Unknown` and `open` is `Retired`.
     async fn retire(&self, epoch: LeaderEpoch, interval: IntervalId) -> Result<Write, BoardError>;
+
+    /// Removes a round without retiring it, and removes the mark of a retired one: afterwards the interval can
+    /// be opened as if it never had been. `Already` when there is neither.
+    async fn discard(&self, epoch: LeaderEpoch, interval: IntervalId) -> Result<Write, BoardError>;
+
+    /// Forgets results of the round's current stage: their jobs are wanted again. `Already` when none of them
+    /// counts in the current stage.
+    async fn forget(
+        &self,
+        epoch: LeaderEpoch,
+        interval: IntervalId,
+        jobs: &[JobId],
+    ) -> Result<Write, BoardError>;
 
     /// Open rounds, oldest first.
     async fn rounds(&self) -> Result<Vec<IntervalId>, BoardError>;
@@ -156,6 +189,14 @@ pub trait Board: Send + Sync {
         &self,
         interval: IntervalId,
         stage: Stage,
+    ) -> Result<Vec<(JobId, Vec<u8>)>, BoardError>;
+
+    /// Those of one miner: what lets a caller work through a round with one miner's results in memory.
+    async fn results_of(
+        &self,
+        interval: IntervalId,
+        stage: Stage,
+        hotkey: &Hotkey,
     ) -> Result<Vec<(JobId, Vec<u8>)>, BoardError>;
 
     /// Results that came after their stage had closed, ascending by id.

@@ -47,6 +47,11 @@ where
     rounds::rounds_are_listed_oldest_first(make().await).await;
     rounds::a_retired_round_is_gone_and_stays_so(make().await).await;
     rounds::a_round_never_opened_can_be_retired(make().await).await;
+    rounds::a_discarded_round_can_be_opened_as_if_it_never_had_been(make().await).await;
+    rounds::discarding_removes_the_mark_of_a_retired_round(make().await).await;
+    rounds::a_stage_whose_results_changed_since_they_were_read_does_not_advance(make().await).await;
+    results::forgotten_results_are_wanted_again(make().await).await;
+    results::one_miners_results_are_those_of_all(make().await).await;
     rounds::facts_are_written_and_replaced(make().await).await;
     rounds::a_change_wakes_those_who_wait(make().await).await;
     rounds::waiting_for_a_change_ends_in_time(make().await).await;

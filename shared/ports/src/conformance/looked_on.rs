@@ -2,7 +2,7 @@
 
 use crate::{Board, BoardError, Leadership, Posted, Stage, Tally, Write};
 use async_trait::async_trait;
-use nexis_protocol::{IntervalId, JobId, LeaderEpoch};
+use nexis_protocol::{Hotkey, IntervalId, JobId, LeaderEpoch};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ pub enum BoardCall {
     Open,
     Advance,
     Retire,
+    Discard,
+    Forget,
     Rounds,
     Tally,
     Plan,
@@ -22,6 +24,7 @@ pub enum BoardCall {
     Wanted,
     Missing,
     Results,
+    ResultsOf,
     Late,
     Fact,
     SetFact,
@@ -93,21 +96,38 @@ impl<B: Board, O: Onlooker> Board for LookedOn<B, O> {
         self.seen(BoardCall::Open, answer).await
     }
 
-    async fn advance(
+    async fn advance_from(
         &self,
         epoch: LeaderEpoch,
         interval: IntervalId,
+        seen: Option<u64>,
         to: Stage,
         plan: Vec<u8>,
         expected: &[JobId],
     ) -> Result<Write, BoardError> {
-        let answer = self.inner.advance(epoch, interval, to, plan, expected);
+        let inner = &self.inner;
+        let answer = inner.advance_from(epoch, interval, seen, to, plan, expected);
         self.seen(BoardCall::Advance, answer).await
     }
 
     async fn retire(&self, epoch: LeaderEpoch, interval: IntervalId) -> Result<Write, BoardError> {
         let answer = self.inner.retire(epoch, interval);
         self.seen(BoardCall::Retire, answer).await
+    }
+
+    async fn discard(&self, epoch: LeaderEpoch, interval: IntervalId) -> Result<Write, BoardError> {
+        let answer = self.inner.discard(epoch, interval);
+        self.seen(BoardCall::Discard, answer).await
+    }
+
+    async fn forget(
+        &self,
+        epoch: LeaderEpoch,
+        interval: IntervalId,
+        jobs: &[JobId],
+    ) -> Result<Write, BoardError> {
+        let answer = self.inner.forget(epoch, interval, jobs);
+        self.seen(BoardCall::Forget, answer).await
     }
 
     async fn rounds(&self) -> Result<Vec<IntervalId>, BoardError> {
@@ -145,6 +165,16 @@ impl<B: Board, O: Onlooker> Board for LookedOn<B, O> {
     ) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {
         let answer = self.inner.results(interval, of);
         self.seen(BoardCall::Results, answer).await
+    }
+
+    async fn results_of(
+        &self,
+        interval: IntervalId,
+        of: Stage,
+        hotkey: &Hotkey,
+    ) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {
+        let answer = self.inner.results_of(interval, of, hotkey);
+        self.seen(BoardCall::ResultsOf, answer).await
     }
 
     async fn late(&self, interval: IntervalId) -> Result<Vec<(JobId, Vec<u8>)>, BoardError> {

@@ -122,6 +122,10 @@ pub async fn an_old_epoch_is_refused_on_every_leader_write<B: Board>(board: B) {
     );
     assert_fenced("retire", board.retire(old, ROUND).await, old);
     assert_fenced("retire", board.retire(old, OTHER).await, old);
+    assert_fenced("discard", board.discard(old, ROUND).await, old);
+    assert_fenced("discard", board.discard(old, OTHER).await, old);
+    let report = [miner(ROUND, 1)];
+    assert_fenced("forget", board.forget(old, ROUND, &report).await, old);
     assert_fenced(
         "fact",
         board.set_fact(old, "submission", b"paused".to_vec()).await,

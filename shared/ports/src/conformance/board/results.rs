@@ -295,3 +295,90 @@ pub async fn missing_and_results_are_sorted_and_complete<B: Board>(board: B) {
             .is_empty()
     );
 }
+
+/// A job whose result is forgotten is done again; the others stay, and a closed stage keeps what it has.
+pub async fn forgotten_results_are_wanted_again<B: Board>(board: B) {
+    let epoch = open_three(&board).await;
+    let [first, second] = [1, 2].map(|number| miner(ROUND, number));
+    board.post(&first, b"a".to_vec()).await.unwrap();
+    board.post(&second, b"b".to_vec()).await.unwrap();
+    let forget = async |ids: &[JobId]| board.forget(epoch, ROUND, ids).await.unwrap();
+    let two = [first.clone(), miner(ROUND, 3)];
+    assert_eq!(forget(&two).await, Write::Applied);
+    assert_eq!(forget(&two).await, Write::Already);
+    assert!(board.wanted(&first).await.unwrap());
+    assert_eq!(
+        board.tally(ROUND).await.unwrap(),
+        Some(tally(Stage::Miners, 3, 1))
+    );
+    assert_eq!(board.missing(ROUND, Stage::Miners).await.unwrap().len(), 2);
+    let again = board.post(&first, b"c".to_vec()).await.unwrap();
+    assert_eq!(again, Posted::First);
+    let results = board.results(ROUND, Stage::Miners).await.unwrap();
+    let expected = [(first.clone(), b"c".to_vec()), (second, b"b".to_vec())];
+    assert_eq!(results.len(), 2);
+    assert!(expected.iter().all(|one| results.contains(one)));
+    let clips = [clip(ROUND, 1, 0), clip(ROUND, 1, 9), clip(ROUND, 2, 0)];
+    let advanced = board.advance(epoch, ROUND, Stage::Clips, Vec::new(), &clips);
+    advanced.await.unwrap();
+    assert_eq!(
+        forget(std::slice::from_ref(&first)).await,
+        Write::Already,
+        "its stage is closed"
+    );
+    for id in &clips {
+        board.post(id, b"v".to_vec()).await.unwrap();
+    }
+    assert_eq!(forget(&clips[1..]).await, Write::Applied);
+    assert_eq!(
+        board.tally(ROUND).await.unwrap(),
+        Some(tally(Stage::Clips, 3, 1))
+    );
+    assert!(board.wanted(&clips[1]).await.unwrap());
+    assert_eq!(
+        board.post(&clips[1], b"w".to_vec()).await.unwrap(),
+        Posted::First
+    );
+    let results = board.results(ROUND, Stage::Clips).await.unwrap();
+    let expected = [
+        (clips[0].clone(), b"v".to_vec()),
+        (clips[1].clone(), b"w".to_vec()),
+    ];
+    assert_eq!(results, expected);
+}
+
+/// What is read miner by miner is what is read at once.
+pub async fn one_miners_results_are_those_of_all<B: Board>(board: B) {
+    let epoch = open_three(&board).await;
+    for number in [1, 2] {
+        board
+            .post(&miner(ROUND, number), vec![number])
+            .await
+            .unwrap();
+    }
+    let clips = [
+        clip(ROUND, 1, 11),
+        clip(ROUND, 1, 2),
+        clip(ROUND, 2, 2),
+        clip(ROUND, 2, 3),
+    ];
+    let advanced = board.advance(epoch, ROUND, Stage::Clips, Vec::new(), &clips);
+    advanced.await.unwrap();
+    for id in &clips[..3] {
+        board.post(id, id.to_string().into_bytes()).await.unwrap();
+    }
+    for stage in [Stage::Miners, Stage::Clips, Stage::Closed] {
+        let mut all = board.results(ROUND, stage).await.unwrap();
+        for number in 1..=4 {
+            let hotkey = hotkey(number);
+            let own = board.results_of(ROUND, stage, &hotkey).await.unwrap();
+            let is_own = |(id, _): &(JobId, Vec<u8>)| *id.hotkey() == hotkey;
+            let expected: Vec<_> = all.iter().filter(|one| is_own(one)).cloned().collect();
+            assert_eq!(own, expected, "miner {number}, {stage:?}");
+            all.retain(|one| !is_own(one));
+        }
+        assert!(all.is_empty(), "{stage:?}: {all:?}");
+    }
+    let none = board.results_of(OTHER, Stage::Miners, &hotkey(1)).await;
+    assert!(none.unwrap().is_empty());
+}

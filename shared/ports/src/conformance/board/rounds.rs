@@ -201,7 +201,7 @@ pub async fn a_retired_round_is_gone_and_stays_so<B: Board>(board: B) {
         .open(epoch, ROUND, Vec::new(), &[miner(ROUND, 1)])
         .await
         .unwrap();
-    assert_eq!(again, Write::Already);
+    assert_eq!(again, Write::Retired);
     let again = board
         .advance(epoch, ROUND, Stage::Closed, Vec::new(), &[])
         .await
@@ -219,7 +219,94 @@ pub async fn a_round_never_opened_can_be_retired<B: Board>(board: B) {
         .open(epoch, ROUND, Vec::new(), &[miner(ROUND, 1)])
         .await
         .unwrap();
-    assert_eq!(opened, Write::Already);
+    assert_eq!(opened, Write::Retired);
+}
+
+/// Nothing of what came before is left, whatever stage it had reached.
+pub async fn a_discarded_round_can_be_opened_as_if_it_never_had_been<B: Board>(board: B) {
+    let epoch = open_three(&board).await;
+    for reached in [Stage::Miners, Stage::Clips, Stage::Closed] {
+        board.post(&miner(ROUND, 1), b"old".to_vec()).await.unwrap();
+        if reached >= Stage::Clips {
+            let clips = [clip(ROUND, 1, 0), clip(ROUND, 1, 1)];
+            let plan = b"old".to_vec();
+            let advanced = board.advance(epoch, ROUND, Stage::Clips, plan, &clips);
+            advanced.await.unwrap();
+            board.post(&clips[0], b"old".to_vec()).await.unwrap();
+            board.post(&miner(ROUND, 2), b"old".to_vec()).await.unwrap();
+        }
+        if reached == Stage::Closed {
+            let closed = board.advance(epoch, ROUND, Stage::Closed, Vec::new(), &[]);
+            closed.await.unwrap();
+        }
+        assert_eq!(board.discard(epoch, ROUND).await.unwrap(), Write::Applied);
+        assert_eq!(board.discard(epoch, ROUND).await.unwrap(), Write::Already);
+        assert!(board.rounds().await.unwrap().is_empty(), "{reached:?}");
+        assert_eq!(board.tally(ROUND).await.unwrap(), None);
+        let unknown = board.post(&miner(ROUND, 1), Vec::new()).await.unwrap();
+        assert_eq!(unknown, Posted::Unknown);
+        let ids = [miner(ROUND, 1), miner(ROUND, 2)];
+        let opened = board.open(epoch, ROUND, b"new".to_vec(), &ids);
+        assert_eq!(opened.await.unwrap(), Write::Applied);
+        let now = board.tally(ROUND).await.unwrap();
+        assert_eq!(now, Some(tally(Stage::Miners, 2, 0)), "{reached:?}");
+        assert!(board.late(ROUND).await.unwrap().is_empty(), "{reached:?}");
+        let clips = [clip(ROUND, 1, 0), clip(ROUND, 2, 5)];
+        let advanced = board.advance(epoch, ROUND, Stage::Clips, Vec::new(), &clips);
+        assert_eq!(advanced.await.unwrap(), Write::Applied);
+        for id in &clips {
+            let posted = board.post(id, b"new".to_vec()).await.unwrap();
+            assert_eq!(posted, Posted::First, "{reached:?}");
+        }
+        let now = board.tally(ROUND).await.unwrap();
+        assert_eq!(now, Some(tally(Stage::Clips, 2, 2)), "{reached:?}");
+        board.discard(epoch, ROUND).await.unwrap();
+        let ids = [miner(ROUND, 1), miner(ROUND, 2), miner(ROUND, 3)];
+        let opened = board.open(epoch, ROUND, b"plan".to_vec(), &ids);
+        assert_eq!(opened.await.unwrap(), Write::Applied);
+    }
+}
+
+/// An archive that was restored from a backup has no decisions of the interval any more.
+pub async fn discarding_removes_the_mark_of_a_retired_round<B: Board>(board: B) {
+    let epoch = open_three(&board).await;
+    board.retire(epoch, ROUND).await.unwrap();
+    assert_eq!(board.discard(epoch, ROUND).await.unwrap(), Write::Applied);
+    let ids = [miner(ROUND, 1)];
+    let opened = board.open(epoch, ROUND, Vec::new(), &ids);
+    assert_eq!(opened.await.unwrap(), Write::Applied);
+    assert_eq!(board.rounds().await.unwrap(), [ROUND]);
+}
+
+/// A result is either in what the leader computed the next stage from, or it is late: never in between.
+pub async fn a_stage_whose_results_changed_since_they_were_read_does_not_advance<B: Board>(
+    board: B,
+) {
+    let epoch = open_three(&board).await;
+    board.post(&miner(ROUND, 1), Vec::new()).await.unwrap();
+    let clips = [clip(ROUND, 1, 0)];
+    let from = async |seen| {
+        let plan = b"clips".to_vec();
+        let advanced = board.advance_from(epoch, ROUND, Some(seen), Stage::Clips, plan, &clips);
+        advanced.await.unwrap()
+    };
+    assert_eq!(from(0).await, Write::Changed);
+    board.post(&miner(ROUND, 2), Vec::new()).await.unwrap();
+    assert_eq!(from(1).await, Write::Changed);
+    assert_eq!(board.plan(ROUND, Stage::Clips).await.unwrap(), None);
+    assert_eq!(
+        board.tally(ROUND).await.unwrap(),
+        Some(tally(Stage::Miners, 3, 2))
+    );
+    assert_eq!(from(2).await, Write::Applied);
+    assert_eq!(from(2).await, Write::Already);
+    let late = board.post(&miner(ROUND, 3), Vec::new()).await.unwrap();
+    assert_eq!(late, Posted::Late);
+    board.post(&clips[0], Vec::new()).await.unwrap();
+    let close = board.advance_from(epoch, ROUND, Some(0), Stage::Closed, Vec::new(), &[]);
+    assert_eq!(close.await.unwrap(), Write::Changed);
+    let close = board.advance_from(epoch, ROUND, Some(1), Stage::Closed, Vec::new(), &[]);
+    assert_eq!(close.await.unwrap(), Write::Applied);
 }
 
 /// A fact has its newest value; facts do not mix.

@@ -63,8 +63,6 @@ struct Lane {
 
 struct Queued {
     message: Message,
-    /// Deliveries so far.
-    delivered: u32,
     /// Deliveries that ended in a failure.
     failed: u32,
 }
@@ -103,10 +101,11 @@ impl Inner {
                     if queued.failed > self.options.delivery_limit {
                         lane.bury(queued.message, DELIVERY_LIMIT.to_owned(), self.options);
                     } else {
-                        lane.ready.push_front(queued);
+                        // Behind the others, as on the broker: what fails must not keep the rest waiting.
+                        lane.ready.push_back(queued);
                     }
                 }
-                Settlement::HandBack => lane.ready.push_front(queued),
+                Settlement::HandBack => lane.ready.push_back(queued),
                 Settlement::Dead { reason } => lane.bury(queued.message, reason, self.options),
             }
         }
@@ -160,11 +159,9 @@ impl LocalQueue {
 #[async_trait]
 impl Queue for LocalQueue {
     async fn publish(&self, route: Route, messages: Vec<Message>) -> Result<(), QueueError> {
-        let queued = messages.into_iter().map(|message| Queued {
-            message,
-            delivered: 0,
-            failed: 0,
-        });
+        let queued = messages
+            .into_iter()
+            .map(|message| Queued { message, failed: 0 });
         self.inner.lanes().lane(route).ready.extend(queued);
         self.inner.notify(route).notify_waiters();
         Ok(())
@@ -243,9 +240,8 @@ impl Consumer {
         if held >= self.prefetch {
             return None;
         }
-        let mut queued = lane.ready.pop_front()?;
-        queued.delivered += 1;
-        let (message, attempt) = (queued.message.clone(), queued.delivered);
+        let queued = lane.ready.pop_front()?;
+        let (message, attempt) = (queued.message.clone(), queued.failed + 1);
         lane.out.insert(tag, (self.id, queued));
         lanes.next_tag += 1;
         drop(lanes);
@@ -308,10 +304,9 @@ impl Acknowledge for Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if let Some(tag) = self.tag.take() {
-            // Fails only when the consumer went first and returned the message itself.
-            self.inner
-                .settle(self.route, tag, Settlement::HandBack)
-                .ok();
+            // A delivery that nobody settled is a failure, as on the broker: a message that makes its consumer panic
+            // must reach the delivery limit. Settling fails only when the consumer returned the message first.
+            self.inner.settle(self.route, tag, Settlement::Retry).ok();
         }
     }
 }

@@ -3,7 +3,7 @@
 use nexis_local::{DirArchive, HandClock, LocalBoard, LocalQueue, LocalQueueOptions, TokioClock};
 use nexis_ports::conformance::queue::{HandBack, QueueBench};
 use nexis_ports::conformance::{archive, board, queue};
-use nexis_ports::{Board, Leadership};
+use nexis_ports::{Board, Leadership, Message, Queue, Route, Settlement};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,6 +21,34 @@ async fn the_embedded_queue_keeps_the_laws() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_message_that_failed_waits_behind_the_others() {
+    for settlement in [Settlement::Retry, Settlement::HandBack] {
+        let queue = LocalQueue::new(LocalQueueOptions::default());
+        let messages = ["slow", "next"].map(|id| Message {
+            id: id.to_owned(),
+            body: Vec::new(),
+            trace: None,
+        });
+        queue
+            .publish(Route::Miner, messages.to_vec())
+            .await
+            .unwrap();
+        let mut deliveries = queue.consume(Route::Miner, 1).await.unwrap();
+        let slow = deliveries.next().await.unwrap();
+        slow.settle(settlement.clone()).await.unwrap();
+        let next = deliveries.next().await.unwrap();
+        assert_eq!(next.message.id, "next", "{settlement:?}");
+        next.settle(Settlement::Ack).await.unwrap();
+        let again = deliveries.next().await.unwrap();
+        let failures = u32::from(settlement == Settlement::Retry);
+        assert_eq!(
+            (again.message.id.as_str(), again.attempt),
+            ("slow", 1 + failures)
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -119,7 +119,7 @@ pub trait Deliveries: Send {
 pub struct Delivery {
     /// What was published.
     pub message: Message,
-    /// 1 for the first delivery, counting up with each redelivery as far as the queue tells.
+    /// 1 plus the failures so far; handing back does not count where the queue can tell.
     pub attempt: u32,
     acknowledge: Box<dyn Acknowledge>,
 }
@@ -134,7 +134,7 @@ impl Delivery {
         }
     }
 
-    /// Ends the delivery. A delivery dropped without this counts as handed back.
+    /// Ends the delivery. A delivery dropped without this counts as a failure.
     pub async fn settle(self, settlement: Settlement) -> Result<(), QueueError> {
         self.acknowledge.settle(settlement).await
     }

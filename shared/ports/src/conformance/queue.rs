@@ -43,6 +43,7 @@ where
     a_delivery_dropped_unsettled_comes_again(make().await).await;
     a_dropped_consumer_returns_what_it_held(make().await).await;
     too_many_failures_make_a_dead_letter(make().await).await;
+    deliveries_that_nobody_settles_reach_the_limit(make().await).await;
     a_dead_message_keeps_its_reason_and_stays(make().await).await;
     handing_back_loses_nothing(make().await).await;
     after_stop_what_is_held_can_be_settled(make().await).await;
@@ -271,6 +272,20 @@ pub async fn too_many_failures_make_a_dead_letter<Q: Queue>(bench: QueueBench<Q>
         assert_eq!(delivery.message.id, "fine");
         delivery.settle(Settlement::Ack).await.unwrap();
     }
+    assert_quiet(&mut deliveries).await;
+}
+
+/// A delivery that is dropped unsettled (its job panicked) counts as a failure, so it does not come back for ever.
+pub async fn deliveries_that_nobody_settles_reach_the_limit<Q: Queue>(bench: QueueBench<Q>) {
+    publish(&bench, &["panics"]).await;
+    let mut deliveries = consume(&bench, 1).await;
+    for attempt in 1..=bench.delivery_limit + 1 {
+        let delivery = take(&mut deliveries).await;
+        assert_eq!(delivery.attempt, attempt);
+        drop(delivery);
+    }
+    let dead = dead_letters(&bench, 1).await;
+    assert_eq!(dead, [(message("panics"), DELIVERY_LIMIT.to_owned())]);
     assert_quiet(&mut deliveries).await;
 }
 

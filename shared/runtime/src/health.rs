@@ -10,19 +10,22 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// Connections at one time: probes and one scraper need a handful, a flood gets no more of us.
+/// Connections at one time: probes and one scraper need a handful. One more ends the oldest, so that clients which only
+/// hold connections open keep no probe out.
 const CONNECTIONS: usize = 32;
 /// Longest life of a connection; probes come anew.
 const CONNECTION_LIFE: Duration = Duration::from_secs(10);
+/// Time for a request's head: a probe sends it with its first packet.
+const HEAD_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the page says. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
@@ -78,7 +81,8 @@ impl Health {
             .insert(name, why);
     }
 
-    fn failing(&self) -> Vec<String> {
+    /// The conditions that do not hold, each with its reason.
+    pub fn failing(&self) -> Vec<String> {
         let conditions = self
             .conditions
             .lock()
@@ -131,11 +135,15 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let mut connections = JoinSet::new();
+    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept(), if connections.len() < CONNECTIONS => accepted,
+            Some(_) = connections.join_next() => {
+                oldest_first.retain(|connection| !connection.is_finished());
+                continue;
+            }
+            accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -145,20 +153,26 @@ pub async fn serve(
                 continue;
             }
         };
+        if oldest_first.len() >= CONNECTIONS
+            && let Some(oldest) = oldest_first.pop_front()
+        {
+            oldest.abort();
+        }
         let (health, metrics) = (health.clone(), metrics.clone());
-        connections.spawn(async move {
+        let connection = connections.spawn(async move {
             let service = service_fn(move |request: Request<hyper::body::Incoming>| {
                 let response = respond(&request, &health, &metrics);
                 async move { Ok::<_, Infallible>(response) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(5))
+                .header_read_timeout(HEAD_WITHIN)
                 .max_buf_size(16 << 10)
                 .serve_connection(TokioIo::new(stream), service);
             // How a prober's connection ends concerns nobody.
             tokio::time::timeout(CONNECTION_LIFE, connection).await.ok();
         });
+        oldest_first.push_back(connection);
     }
 }
 
@@ -251,5 +265,35 @@ mod tests {
             stop.cancel();
         };
         tokio::join!(server, visitor);
+    }
+
+    #[tokio::test]
+    async fn clients_that_only_hold_connections_open_keep_no_probe_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, Health::new(), Metrics::new(), stop.clone()));
+        let mut held = Vec::new();
+        for _ in 0..super::CONNECTIONS * 5 {
+            let mut stream = TcpStream::connect(address).await.expect("connected");
+            // One that was ended already refuses it; that is the point.
+            stream
+                .write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n")
+                .await
+                .ok();
+            held.push(stream);
+        }
+        for _ in 0..5 {
+            let answer = tokio::time::timeout(super::HEAD_WITHIN, get(address, "GET /livez"));
+            let answer = answer.await.expect("a probe does not wait for others");
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        }
+        // Half a request is ended soon, also when nobody else comes.
+        let last = held.last_mut().expect("many");
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(super::HEAD_WITHIN * 4, last.read_to_end(&mut rest));
+        ended.await.expect("half a request is not waited for").ok();
+        stop.cancel();
+        server.await.expect("it ends");
     }
 }

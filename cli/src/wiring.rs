@@ -58,6 +58,8 @@ pub fn validator(given: &Settings, prober: Prober) -> Result<Validator> {
     };
     let worker_options = WorkerOptions {
         permits: given.validator.permits,
+        fetches: given.validator.fetches,
+        delivery_limit: given.fleet.delivery_limit,
         job_deadline: given.limits.job_deadline,
         held_bytes: given.limits.scratch_bytes,
     };

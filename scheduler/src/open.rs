@@ -130,7 +130,9 @@ async fn read_index(scheduler: &Scheduler) -> Result<RecordIndex, SchedulerError
         Ok(Fetched::TooLarge { bytes }) => Err(SchedulerError::Index(format!(
             "it has {bytes} bytes, more than the {MAX_RECORD_INFO_BYTES} we read"
         ))),
-        Ok(Fetched::Unreachable { last }) => Err(SchedulerError::Index(last)),
+        Ok(Fetched::Unreachable { last } | Fetched::TooSlow { last }) => {
+            Err(SchedulerError::Index(last))
+        }
         Err(fault) => Err(SchedulerError::Index(fault.to_string())),
     }
 }

@@ -1,34 +1,32 @@
 //! The assets of one sampled row: read, hash, measure, judge.
 
+use crate::fetch::{Looked, Means, Read, Reader, Wanted};
 use crate::intake::JobError;
 use crate::measure::{Measured, Prober, Want};
-use crate::miner_job::{Read, access, fetch};
+use crate::miner_job::access;
 use crate::model_checks;
-use crate::room::Room;
 use bytes::Bytes;
-use nexis_ports::{Bucket, BucketAccess, FetchLimits, Object};
-use nexis_protocol::clip::{self, AssetFact, ClipFacts};
+use nexis_ports::{Object, Route};
+use nexis_protocol::clip::{self, AssetFact, ClipFacts, ClipVerdict};
 use nexis_protocol::picture::Pictures;
-use nexis_protocol::uri;
+use nexis_protocol::reason::Reason;
+use nexis_protocol::{Hotkey, IntervalId, uri};
 use nexis_vision::VisionClient;
 use nexis_wire::{ClipJob, ClipReport};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What a clip job works with.
 pub struct Tools<'a> {
-    /// The miner's bucket.
-    pub bucket: &'a dyn Bucket,
+    /// The miner's bucket, memory and places to compute.
+    pub means: Means<'a>,
     /// Measures clips.
     pub prober: &'a Arc<Prober>,
     /// The vision model, when one is configured.
     pub vision: Option<&'a VisionClient>,
-    /// Bytes that all jobs together may hold.
-    pub room: &'a Room,
 }
 
-/// Copies of a clip while it is measured: ours, the one that is handed over, the reader's own.
-const COPIES: u64 = 3;
+/// Copies of a clip while it is measured, beside the one that was fetched: the one that is handed over, the reader's own.
+const COPIES: u64 = 2;
 
 /// When frames are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,22 +38,26 @@ pub enum Frames {
 }
 
 /// Does one clip job.
-pub async fn run(job: &ClipJob, tools: &Tools<'_>, frames: Frames) -> Result<ClipReport, JobError> {
-    let access = access(Some(&job.commitment), &job.hotkey)
-        .expect("a clip job is drawn only for miners whose credentials were usable");
-    // Clip and picture may both be as large as allowed, and what they are is known only when they are here.
-    let largest = job.rules.max_asset_bytes;
-    let mut held = tools.room.reserve(largest.saturating_mul(COPIES + 1)).await;
-    let (clip, frame) = tokio::join!(
-        read_asset(job, tools.bucket, &access, &job.clip_uri),
-        read_asset(job, tools.bucket, &access, &job.first_frame_uri)
-    );
-    let (clip, frame) = (clip?, frame?);
-    held.keep(
-        clip.length()
-            .saturating_mul(COPIES)
-            .saturating_add(frame.length()),
-    );
+pub async fn run(
+    job: &ClipJob,
+    tools: &Tools<'_>,
+    frames: Frames,
+) -> Result<Looked<ClipReport>, JobError> {
+    let Some(access) = access(Some(&job.commitment), &job.hotkey) else {
+        return Err(JobError::Impossible(
+            "the job carries no usable read credentials, without which no clip is drawn",
+        ));
+    };
+    let room = tools.means.room;
+    let reader = Reader::new(tools.means, &access, &job.rules);
+    let (reads, mut held) = reader.both(wanted(job, room.allotment())).await?;
+    if let Some(held) = &mut held {
+        held.keep(reads.iter().map(Read::length).sum());
+    }
+    let trouble = reads.iter().find_map(Read::trouble).cloned();
+    let [clip, frame] = reads.map(Asset::from);
+    let place = room.compute(Route::Clip).await;
+    let working = room.working(clip.length().saturating_mul(COPIES)).await;
     let needs_frames = frames == Frames::Listed || job.check_caption || job.check_category;
     let clip_good = clip
         .object()
@@ -112,6 +114,8 @@ pub async fn run(job: &ClipJob, tools: &Tools<'_>, frames: Frames) -> Result<Cli
         let first_name = uri::file_name(&job.first_frame_uri);
         report.frame_names =
             clip::semantic_frames(measured.frames.len(), first.is_some().then_some(first_name));
+        // The model's answers take seconds and no processor.
+        drop((place, working));
         if let Some(vision) = tools.vision {
             let pictures = model_checks::Pictures {
                 names: report.frame_names.clone(),
@@ -123,7 +127,46 @@ pub async fn run(job: &ClipJob, tools: &Tools<'_>, frames: Frames) -> Result<Cli
             report.category = Box::pin(model_checks::category(job, vision, &pictures)).await;
         }
     }
-    Ok(report)
+    Ok(Looked { report, trouble })
+}
+
+/// The report of a job that makes our own code fail again and again (PROTOCOL §6).
+pub fn exception(interval: IntervalId, hotkey: &Hotkey, row: u32) -> ClipReport {
+    ClipReport {
+        interval,
+        hotkey: hotkey.clone(),
+        row,
+        verdict: ClipVerdict {
+            failures: vec![Reason::ValidationException],
+            advisories: Vec::new(),
+        },
+        measured: None,
+        pictures: Pictures::default(),
+        caption: Vec::new(),
+        category: Vec::new(),
+        frame_names: Vec::new(),
+        unreachable: None,
+    }
+}
+
+/// Clip and first frame; the frame takes no more than a quarter of the allotment.
+fn wanted(job: &ClipJob, allotment: u64) -> [Wanted; 2] {
+    let key = |uri| uri::asset_key(job.interval, uri);
+    let frame = allotment / 4;
+    [
+        Wanted {
+            key: key(&job.clip_uri),
+            most: job.rules.max_asset_bytes,
+            share: allotment - frame,
+            decides: false,
+        },
+        Wanted {
+            key: key(&job.first_frame_uri),
+            most: job.rules.max_frame_bytes,
+            share: frame,
+            decides: false,
+        },
+    ]
 }
 
 fn expected(job: &ClipJob) -> clip::ExpectedClip<'_> {
@@ -169,23 +212,14 @@ impl Asset {
     }
 }
 
-async fn read_asset(
-    job: &ClipJob,
-    bucket: &dyn Bucket,
-    access: &BucketAccess,
-    uri: &str,
-) -> Result<Asset, JobError> {
-    let Some(key) = uri::asset_key(job.interval, uri) else {
-        return Ok(Asset::InvalidUri);
-    };
-    let limits = FetchLimits {
-        max_bytes: job.rules.max_asset_bytes,
-        budget: Duration::from_millis(job.rules.fetch_budget_ms),
-    };
-    Ok(match fetch(bucket, access, &key, limits).await? {
-        Read::Found(object) => Asset::Found(object),
-        Read::Missing(_) | Read::TooLarge => Asset::Missing,
-    })
+impl From<Read> for Asset {
+    fn from(read: Read) -> Self {
+        match read {
+            Read::Unasked => Self::InvalidUri,
+            Read::Found(object) => Self::Found(object),
+            Read::Missing(_) | Read::Silent(_) | Read::TooLarge | Read::Larger(_) => Self::Missing,
+        }
+    }
 }
 
 /// Measuring blocks (GStreamer, or a pipe to a child), so it runs off the async threads.
@@ -198,12 +232,12 @@ async fn measure(
     let prober = Arc::clone(prober);
     tokio::task::spawn_blocking(move || prober.measure(&clip, first_frame.as_deref(), want))
         .await
-        .map_err(|_| JobError::Interrupted("measuring a clip panicked or was cancelled"))?
+        .map_err(|fault| JobError::of("measuring a clip", &fault))?
         .map_err(|fault| {
             tracing::error!(
                 error = &fault as &dyn std::error::Error,
-                "no process to read clips in"
+                "alert: no process to read clips in; see the error"
             );
-            JobError::Interrupted("no process to read clips in")
+            JobError::Ours("no process to read clips in")
         })
 }

@@ -1,26 +1,27 @@
-//! From delivery to settlement. The order is always: do, post to the board, then acknowledge; so a worker that
-//! dies anywhere in between only causes the job to be done again, and the board keeps the first result.
+//! Taking jobs from the queue: as many at a time as there are places, and none while no object store answers.
 
+use crate::job_run::{JobRun, LONGEST_PAUSE, Underway};
 use crate::measure::Prober;
-use crate::meter::{Ending, InHand, Meter, Reason};
+use crate::meter::{InFlight, Meter};
+use crate::miner_job::access;
+use crate::reach::Reach;
 use crate::room::Room;
-use crate::{clip_job, miner_job};
 use nexis_ports::{
-    Board, BoardError, Bucket, Delivery, FaultClass, Posted, Queue, QueueError, Route, Settlement,
+    Board, Bucket, BucketAccess, Deliveries, Delivery, FaultClass, Queue, QueueError, Route,
+    Settlement,
 };
-use nexis_protocol::JobId;
-use nexis_runtime::metrics::{Counters, Label, Metrics};
+use nexis_runtime::health::{Condition, Health};
+use nexis_runtime::metrics::Metrics;
 use nexis_vision::VisionClient;
-use nexis_wire::{ClipJob, MinerJob, Report as _, TraceContext, Wire, WireError, WireVersion};
+use nexis_wire::{ClipJob, MinerJob, TraceContext, Wire};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-/// The outside of a worker.
+/// What a worker reads from and writes to.
 #[derive(Clone)]
 pub struct WorkerPorts {
     /// Where jobs come from.
@@ -38,8 +39,13 @@ pub struct WorkerPorts {
 /// Bounds of a worker.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkerOptions {
-    /// Jobs of each kind in hand at one time; also the prefetch, so that nothing waits unbegun in our hands.
+    /// Jobs of each kind that compute at one time.
     pub permits: u16,
+    /// Jobs of each kind in flight at one time, most of which wait for bytes; also the prefetch, so that every job taken
+    /// is begun at once.
+    pub fetches: u16,
+    /// Failures that a message survives, as the queue counts them: a job that panics at the last delivery is decided.
+    pub delivery_limit: u32,
     /// Longest a job may take before it is handed back. Must be below the broker's consumer timeout.
     pub job_deadline: Duration,
     /// Bytes of clips, pictures and data sets held at one time, all jobs together.
@@ -51,21 +57,21 @@ impl Default for WorkerOptions {
         // 10 minutes: one interval of the default profile; a job that outlives its interval helps nobody.
         Self {
             permits: 4,
+            fetches: 64,
+            delivery_limit: 5,
             job_deadline: Duration::from_secs(600),
             held_bytes: 4 << 30,
         }
     }
 }
 
-/// First pause after the queue or board failed; doubles up to [`LONGEST_PAUSE`].
+/// First pause after the queue failed; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Between a job that the board could not be asked about and its way back.
-const BACK_PAUSE: Duration = Duration::from_secs(1);
-/// Before a job of a newer program goes back to the queue: the delivery limit then lasts for half a minute.
-const NEWER_PAUSE: Duration = Duration::from_secs(5);
-/// Attempts to post a result before its job goes back, some 12 s: a board that restarts costs no job twice.
-const POSTS: u32 = 6;
+/// Pause between two looks for a store while none answers; doubles up to [`LONGEST_LOOK`].
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
+/// Wait for a job to look for a store with.
+const JOB_TO_LOOK_WITH: Duration = Duration::from_secs(2);
 
 /// A worker process, or the worker half of `nexis validate`.
 pub struct Worker {
@@ -73,31 +79,22 @@ pub struct Worker {
     options: WorkerOptions,
     meter: Meter,
     room: Room,
+    reach: Arc<Reach>,
+    underway: Underway,
+    page: Option<Page>,
 }
 
-/// How a job ended; the queue is told exactly that.
-#[derive(Debug, PartialEq, Eq)]
-enum Outcome {
-    /// The result is on the board.
-    Done,
-    /// Somebody else's result is there, or the round is over.
-    Stale,
-    /// It failed here and may succeed elsewhere; the queue counts how often.
-    Retry(&'static str),
-    /// The board is away or does not let us in, which is no fault of the job's: it goes back uncounted, else an outage
-    /// of some seconds would make dead letters of everything that is in hand.
-    Back(&'static str),
-    /// Can never be done.
-    Poison(Reason, String),
+/// What the health page says of a worker.
+struct Page {
+    miner: Condition,
+    clip: Condition,
 }
 
-impl Outcome {
-    const fn ending(&self) -> Ending {
-        match self {
-            Self::Done => Ending::Done,
-            Self::Stale => Ending::Stale,
-            Self::Retry(_) | Self::Back(_) => Ending::Retry,
-            Self::Poison(..) => Ending::Dead,
+impl Page {
+    const fn of(&self, route: Route) -> &Condition {
+        match route {
+            Route::Miner => &self.miner,
+            Route::Clip => &self.clip,
         }
     }
 }
@@ -105,11 +102,15 @@ impl Outcome {
 impl Worker {
     /// Makes a worker; nothing starts yet.
     pub fn new(ports: WorkerPorts, options: WorkerOptions) -> Self {
+        let reach = Reach::new(Arc::clone(&ports.bucket), None);
         Self {
             ports,
             options,
             meter: Meter::new(&Metrics::new()),
-            room: Room::new(options.held_bytes),
+            room: Room::shared(options.held_bytes, options.fetches, options.permits),
+            reach,
+            underway: Underway::default(),
+            page: None,
         }
     }
 
@@ -121,7 +122,20 @@ impl Worker {
         }
     }
 
-    /// Works until `soft` is cancelled and what is in hand is finished; what is not when `hard` is cancelled goes
+    /// Shows on the health page whether it takes jobs and whether stores answer.
+    pub fn shown(self, health: &Health) -> Self {
+        let stores = health.condition("object stores");
+        Self {
+            reach: Reach::new(Arc::clone(&self.ports.bucket), Some(stores)),
+            page: Some(Page {
+                miner: health.condition("taking miner jobs"),
+                clip: health.condition("taking clip jobs"),
+            }),
+            ..self
+        }
+    }
+
+    /// Works until `soft` is cancelled and what is in flight is finished; what is not when `hard` is cancelled goes
     /// back to the queue as it came.
     /// Returns an error only when the queue refuses us for good.
     pub async fn run(
@@ -129,13 +143,17 @@ impl Worker {
         soft: CancellationToken,
         hard: CancellationToken,
     ) -> Result<(), QueueError> {
-        let both = async {
-            tokio::try_join!(
+        let work = async {
+            let worked = tokio::try_join!(
                 self.serve(Route::Miner, &soft, &hard),
                 self.serve(Route::Clip, &soft, &hard)
-            )
+            );
+            worked.map(|_| ())
         };
-        both.await.map(|_| ())
+        tokio::select! {
+            worked = work => worked,
+            never = self.look_for_stores() => match never {},
+        }
     }
 
     async fn serve(
@@ -146,10 +164,20 @@ impl Worker {
     ) -> Result<(), QueueError> {
         let mut pause = FIRST_PAUSE;
         while !soft.is_cancelled() {
-            match self.consume(route, soft, hard).await {
-                Ok(()) | Err(QueueError::Closed) => {}
+            let consumed = tokio::select! {
+                () = soft.cancelled() => return Ok(()),
+                () = until(&self.reach, false) => self.consume(route, soft, hard).await,
+            };
+            match consumed {
+                Ok(()) => {
+                    // By intent: to stop, or because no store answers.
+                    pause = FIRST_PAUSE;
+                    continue;
+                }
+                Err(QueueError::Closed) => {}
                 Err(fault) if fault.class() == FaultClass::Transient => {
-                    tracing::warn!(queue.name = route.name(), error = %fault, "queue is away, trying again");
+                    tracing::warn!(queue.name = route.name(), error = %fault, "the queue is unavailable, trying again");
+                    self.says(route, Some("the queue is unavailable"));
                 }
                 Err(fault) => return Err(fault),
             }
@@ -161,53 +189,50 @@ impl Worker {
         Ok(())
     }
 
+    fn says(&self, route: Route, trouble: Option<&str>) {
+        let Some(page) = &self.page else { return };
+        match trouble {
+            None => page.of(route).holds(),
+            Some(why) => page.of(route).fails(why),
+        }
+    }
+
     async fn consume(
         &self,
         route: Route,
         soft: &CancellationToken,
         hard: &CancellationToken,
     ) -> Result<(), QueueError> {
-        let mut deliveries = self
-            .ports
-            .queue
-            .consume(route, self.options.permits)
-            .await?;
-        let permits = Arc::new(Semaphore::new(usize::from(self.options.permits)));
-        let most = i64::from(self.options.permits);
-        self.meter.permits.set(route.into(), most);
+        let most = self.options.fetches;
+        let mut deliveries = self.ports.queue.consume(route, most).await?;
+        self.says(route, None);
+        let places = Arc::new(Semaphore::new(usize::from(most)));
+        self.meter.permits.set(route.into(), i64::from(most));
         let mut tasks = JoinSet::new();
         let ended = loop {
             while let Some(joined) = tasks.try_join_next() {
                 report_panic(joined);
             }
-            let permit = tokio::select! {
+            let (place, delivery) = tokio::select! {
                 () = soft.cancelled() => break Ok(()),
-                permit = Arc::clone(&permits).acquire_owned() => permit.expect("we never close it"),
+                () = until(&self.reach, true) => break Ok(()),
+                taken = take(&places, &mut deliveries) => match taken {
+                    Ok(taken) => taken,
+                    Err(fault) => break Err(fault),
+                },
             };
-            let delivery = tokio::select! {
-                () = soft.cancelled() => break Ok(()),
-                delivery = deliveries.next() => delivery,
-            };
-            let delivery = match delivery {
-                Ok(delivery) => delivery,
-                Err(fault) => break Err(fault),
-            };
-            let job = JobRun {
-                ports: self.ports.clone(),
-                room: self.room.clone(),
-                deadline: self.options.job_deadline,
-                route,
-                in_hand: InHand::new(self.meter.clone(), route.into()),
-                dead: self.meter.dead.clone(),
-            };
+            let job = self.job(route);
             let hard = hard.clone();
             let span = span_of(&delivery);
             let work = async move {
                 job.deliver(delivery, &hard).await;
-                drop(permit);
+                drop(place);
             };
             tasks.spawn(work.instrument(span));
         };
+        if self.reach.is_blind() {
+            self.says(route, Some("paused: no object store answers"));
+        }
         if let Err(fault) = deliveries.stop().await {
             tracing::debug!(error = %fault, "stopping the consumer");
         }
@@ -216,13 +241,99 @@ impl Worker {
         }
         ended
     }
+
+    fn job(&self, route: Route) -> JobRun {
+        JobRun {
+            ports: self.ports.clone(),
+            room: self.room.clone(),
+            reach: Arc::clone(&self.reach),
+            deadline: self.options.job_deadline,
+            delivery_limit: self.options.delivery_limit,
+            route,
+            underway: self.underway.clone(),
+            in_flight: InFlight::new(self.meter.clone(), route.into()),
+            dead: self.meter.dead.clone(),
+        }
+    }
+
+    /// While no store answers, looks for one now and then: with objects that were read before, and with jobs that wait.
+    async fn look_for_stores(&self) -> std::convert::Infallible {
+        loop {
+            until(&self.reach, true).await;
+            let mut pause = FIRST_LOOK;
+            while self.reach.is_blind() {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_LOOK);
+                if self.reach.control().await {
+                    break;
+                }
+                for route in Route::ALL {
+                    if let Err(fault) = self.look_with_a_job(route).await {
+                        tracing::debug!(error = %fault, "no job to look for a store with");
+                    }
+                }
+                if self.reach.is_blind() {
+                    tracing::warn!(next = ?pause, "still no object store answers this worker");
+                }
+            }
+        }
+    }
+
+    /// Takes one job, asks its store for an answer, and hands it back uncounted.
+    async fn look_with_a_job(&self, route: Route) -> Result<(), QueueError> {
+        let mut deliveries = self.ports.queue.consume(route, 1).await?;
+        let taken = tokio::time::timeout(JOB_TO_LOOK_WITH, deliveries.next()).await;
+        if let Ok(delivery) = taken {
+            let delivery = delivery?;
+            if let Some((access, key)) = store_of(route, &delivery.message.body) {
+                self.reach.ask(&access, &key).await;
+            }
+            delivery.settle(Settlement::HandBack).await?;
+        }
+        deliveries.stop().await
+    }
+}
+
+/// A store that a job reads from, and a key in it.
+fn store_of(route: Route, body: &[u8]) -> Option<(BucketAccess, String)> {
+    let (interval, access) = match route {
+        Route::Miner => {
+            let job = MinerJob::decode(body).ok()?;
+            (
+                job.interval,
+                access(job.commitment.as_deref(), &job.hotkey)?,
+            )
+        }
+        Route::Clip => {
+            let job = ClipJob::decode(body).ok()?;
+            (job.interval, access(Some(&job.commitment), &job.hotkey)?)
+        }
+    };
+    Some((access, format!("{interval}/manifest.json")))
+}
+
+/// Waits until the worker reaches no store (`true`) or some (`false`).
+async fn until(reach: &Reach, blind: bool) {
+    let mut changes = reach.blind();
+    // The sender is in `reach` and outlives this.
+    changes.wait_for(|now| *now == blind).await.ok();
+}
+
+/// A place, and then a delivery to fill it.
+async fn take(
+    places: &Arc<Semaphore>,
+    deliveries: &mut Box<dyn Deliveries>,
+) -> Result<(tokio::sync::OwnedSemaphorePermit, Delivery), QueueError> {
+    let place = Arc::clone(places).acquire_owned().await;
+    let place = place.expect("we never close it");
+    Ok((place, deliveries.next().await?))
 }
 
 fn report_panic(joined: Result<(), tokio::task::JoinError>) {
     if let Err(fault) = joined
         && fault.is_panic()
     {
-        tracing::error!(error = %fault, "a job panicked; its message is delivered again");
+        tracing::error!(error = %fault, "settling a job panicked; its message is delivered again");
     }
 }
 
@@ -238,191 +349,30 @@ fn span_of(delivery: &Delivery) -> tracing::Span {
         span_id = own.span_id(), parent_span_id = parent.span_id())
 }
 
-struct JobRun {
-    ports: WorkerPorts,
-    room: Room,
-    deadline: Duration,
-    route: Route,
-    in_hand: InHand,
-    dead: Counters<Reason>,
-}
-
-impl JobRun {
-    async fn deliver(self, delivery: Delivery, hard: &CancellationToken) {
-        let started = Instant::now();
-        let performed = tokio::select! {
-            () = hard.cancelled() => None,
-            performed = tokio::time::timeout(self.deadline, self.perform(&delivery)) => Some(performed),
-        };
-        let Some(performed) = performed else {
-            tracing::info!("stopping: the unfinished job goes back to the queue");
-            if let Err(fault) = delivery.settle(Settlement::HandBack).await {
-                tracing::debug!(error = %fault, "the queue takes the job back by itself");
-            }
-            return;
-        };
-        let outcome = match performed {
-            Ok(outcome) => outcome,
-            Err(_) => Outcome::Retry("the job took longer than its deadline"),
-        };
-        let took = started.elapsed();
-        let ending = outcome.ending();
-        let settlement = match outcome {
-            Outcome::Done | Outcome::Stale => Settlement::Ack,
-            Outcome::Retry(why) => {
-                tracing::warn!(why, "job handed back");
-                Settlement::Retry
-            }
-            Outcome::Back(why) => {
-                tracing::warn!(why, "job handed back, as if it had not been taken");
-                Settlement::HandBack
-            }
-            Outcome::Poison(kind, reason) => {
-                tracing::error!(reason, "job can never be done: to the dead-letter queue");
-                self.dead.inc(kind);
-                Settlement::Dead { reason }
-            }
-        };
-        tracing::debug!(
-            job.outcome = ending.as_str(),
-            ms = took.as_millis(),
-            "job ended"
-        );
-        if let Err(fault) = delivery.settle(settlement).await {
-            tracing::warn!(error = %fault, "could not settle; the job will come again");
-        }
-        self.in_hand.ends(ending, took.as_secs_f64());
-    }
-
-    async fn perform(&self, delivery: &Delivery) -> Outcome {
-        match self.route {
-            Route::Miner => match MinerJob::decode_versioned(&delivery.message.body) {
-                // Boxed: large and rare beside the other.
-                Ok((job, version)) => Box::pin(self.miner(job, version)).await,
-                Err(fault) => unread(&fault).await,
-            },
-            Route::Clip => match ClipJob::decode_versioned(&delivery.message.body) {
-                Ok((job, version)) => self.clip(job, version).await,
-                Err(fault) => unread(&fault).await,
-            },
-        }
-    }
-
-    async fn miner(&self, job: MinerJob, version: WireVersion) -> Outcome {
-        let id = job.id();
-        if let Some(early) = self.unwanted(&id).await {
-            return early;
-        }
-        match miner_job::run(&job, self.ports.bucket.as_ref(), &self.room).await {
-            Ok(report) => match report.encode_as(version) {
-                Ok(bytes) => self.post(&id, bytes).await,
-                Err(fault) => poison(&fault),
-            },
-            Err(fault) => fault.into(),
-        }
-    }
-
-    async fn clip(&self, job: ClipJob, version: WireVersion) -> Outcome {
-        let id = job.id();
-        if let Some(early) = self.unwanted(&id).await {
-            return early;
-        }
-        let tools = clip_job::Tools {
-            bucket: self.ports.bucket.as_ref(),
-            prober: &self.ports.prober,
-            vision: self.ports.vision.as_deref(),
-            room: &self.room,
-        };
-        match clip_job::run(&job, &tools, clip_job::Frames::WhenACheckNeedsThem).await {
-            Ok(report) => match report.encode_as(version) {
-                Ok(bytes) => self.post(&id, bytes).await,
-                Err(fault) => poison(&fault),
-            },
-            Err(fault) => fault.into(),
-        }
-    }
-
-    /// `Some` when the job need not or cannot be begun.
-    async fn unwanted(&self, id: &JobId) -> Option<Outcome> {
-        match self.ports.board.wanted(id).await {
-            Ok(true) => None,
-            Ok(false) => Some(Outcome::Stale),
-            Err(fault) => match misfortune(&fault) {
-                Some(why) => {
-                    // Else the job would bounce off the board a thousand times a second.
-                    tokio::time::sleep(BACK_PAUSE).await;
-                    Some(Outcome::Back(why))
-                }
-                None => Some(unreadable(&fault)),
-            },
-        }
-    }
-
-    async fn post(&self, id: &JobId, bytes: Vec<u8>) -> Outcome {
-        let mut pause = FIRST_PAUSE;
-        let mut last = "";
-        for _ in 0..POSTS {
-            match self.ports.board.post(id, bytes.clone()).await {
-                Ok(Posted::First) => return Outcome::Done,
-                Ok(Posted::Duplicate | Posted::Late | Posted::Unknown) => return Outcome::Stale,
-                Err(fault) => match misfortune(&fault) {
-                    Some(why) => last = why,
-                    None => return unreadable(&fault),
-                },
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-        Outcome::Back(last)
-    }
-}
-
-/// Why the board failed, when that has nothing to do with the job; `None` when what it holds cannot be read, which doing
-/// the job again does not change.
-fn misfortune(fault: &BoardError) -> Option<&'static str> {
-    match fault {
-        BoardError::Corrupt(_) => None,
-        BoardError::Refused(_) => {
-            tracing::error!(error = %fault, "the board refuses us: check user, password and rights");
-            Some("the board refuses us")
-        }
-        BoardError::Unavailable(_) | BoardError::Fenced { .. } => {
-            tracing::warn!(error = %fault, "the board is away");
-            Some("the board is away")
-        }
-    }
-}
-
-fn unreadable(fault: &BoardError) -> Outcome {
-    Outcome::Poison(Reason::Board, format!("board: {fault}"))
-}
-
-fn poison(fault: &WireError) -> Outcome {
-    Outcome::Poison(fault.into(), format!("{}: {fault}", fault.code()))
-}
-
-/// A job that cannot be read. One of a newer program is no dead letter: a worker that reads it may be on its way.
-async fn unread(fault: &WireError) -> Outcome {
-    if let WireError::Newer { .. } = fault {
-        tracing::warn!(error = %fault, "a job for a newer worker");
-        tokio::time::sleep(NEWER_PAUSE).await;
-        return Outcome::Retry("the job was written for a newer worker");
-    }
-    poison(fault)
-}
-
 /// A job that could not find out.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// We are stopping, or a blocking task was lost.
     #[error("the job was interrupted: {0}")]
     Interrupted(&'static str),
+    /// Our own code panicked.
+    #[error("our own code panicked: {0}")]
+    Panicked(&'static str),
+    /// This machine cannot do such jobs now.
+    #[error("this machine cannot do the job: {0}")]
+    Ours(&'static str),
+    /// No worker can ever do it.
+    #[error("the job is impossible: {0}")]
+    Impossible(&'static str),
 }
 
-impl From<JobError> for Outcome {
-    fn from(fault: JobError) -> Self {
-        match fault {
-            JobError::Interrupted(why) => Self::Retry(why),
+impl JobError {
+    /// The end of a blocking task that gave no result.
+    pub(crate) fn of(what: &'static str, fault: &tokio::task::JoinError) -> Self {
+        if fault.is_panic() {
+            Self::Panicked(what)
+        } else {
+            Self::Interrupted(what)
         }
     }
 }

@@ -76,7 +76,7 @@ impl From<&WireError> for Reason {
 pub(crate) struct Meter {
     pub(crate) jobs: Counters<(Kind, Ending)>,
     pub(crate) seconds: Histograms<Kind>,
-    pub(crate) in_hand: Gauges<Kind>,
+    pub(crate) in_flight: Gauges<Kind>,
     pub(crate) permits: Gauges<Kind>,
     pub(crate) dead: Counters<Reason>,
 }
@@ -90,8 +90,8 @@ impl Meter {
                 "Time from taking a job to its result on the board",
                 &SECONDS,
             ),
-            in_hand: metrics.gauges("nexis_worker_jobs_in_hand", "Jobs begun and not ended"),
-            permits: metrics.gauges("nexis_worker_permits", "Jobs that may be in hand"),
+            in_flight: metrics.gauges("nexis_worker_jobs_in_flight", "Jobs begun and not ended"),
+            permits: metrics.gauges("nexis_worker_permits", "Jobs that may be in flight"),
             dead: metrics.counters(
                 "nexis_worker_dead_letters",
                 "Messages that this worker moved to the dead letters, by reason",
@@ -100,16 +100,16 @@ impl Meter {
     }
 }
 
-/// A job in hand; counted until it is dropped.
-pub(crate) struct InHand {
+/// A job in flight; counted until it is dropped.
+pub(crate) struct InFlight {
     meter: Meter,
     kind: Kind,
     ending: Ending,
 }
 
-impl InHand {
+impl InFlight {
     pub(crate) fn new(meter: Meter, kind: Kind) -> Self {
-        meter.in_hand.shift(kind, 1);
+        meter.in_flight.shift(kind, 1);
         Self {
             meter,
             kind,
@@ -123,9 +123,9 @@ impl InHand {
     }
 }
 
-impl Drop for InHand {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.meter.in_hand.shift(self.kind, -1);
+        self.meter.in_flight.shift(self.kind, -1);
         self.meter.jobs.inc((self.kind, self.ending));
     }
 }

@@ -1,10 +1,11 @@
 //! One miner's package: read, screen, report. A network fault is not the miner's fault until the budget is used up;
 //! everything else that is wrong with the bytes is a value in the report.
 
+use crate::fetch::{Looked, Means, Read, Reader, Trouble, Wanted};
 use crate::intake::JobError;
-use crate::room::Room;
 use nexis_dataset::Limits;
-use nexis_ports::{Bucket, BucketAccess, FetchError, FetchLimits, Fetched, Object};
+use nexis_ports::{BucketAccess, Object, Route};
+use nexis_protocol::budget::MAX_MANIFEST_BYTES;
 use nexis_protocol::claim::{Claims, RowFacts};
 use nexis_protocol::credentials::ReadCredentials;
 use nexis_protocol::decision::Note;
@@ -13,19 +14,16 @@ use nexis_protocol::profile::Profile;
 use nexis_protocol::reason::Reason;
 use nexis_protocol::row::Rows;
 use nexis_protocol::screen::{Rejection, ScreenContext, screen};
-use nexis_wire::{MinerJob, MinerReport, PackedRows, ReportOutcome, ScreenedReport};
+use nexis_wire::{JobRules, MinerJob, MinerReport, PackedRows, ReportOutcome, ScreenedReport};
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Largest manifest, bytes. An honest one has some 500; the reader is linear, so a megabyte is harmless.
-const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+/// What decoding may take: so much for any file, and so much more for each of its bytes.
+const DECODING_FLOOR: u64 = 16 << 20;
+const DECODING_PER_BYTE: u64 = 64;
 
 /// Does one miner job.
-pub async fn run(
-    job: &MinerJob,
-    bucket: &dyn Bucket,
-    room: &Room,
-) -> Result<MinerReport, JobError> {
+pub async fn run(job: &MinerJob, means: &Means<'_>) -> Result<Looked<MinerReport>, JobError> {
     let report = |outcome, manifest: Option<&Object>, dataset: Option<&Object>| MinerReport {
         interval: job.interval,
         hotkey: job.hotkey.clone(),
@@ -36,76 +34,149 @@ pub async fn run(
     };
     let Some(access) = access(job.commitment.as_deref(), &job.hotkey) else {
         let detail = "no 128-character read credentials are committed on the chain for this hotkey";
-        return Ok(report(
-            rejected(Reason::MissingCommittedReadCredentials, detail),
-            None,
-            None,
-        ));
+        let outcome = rejected(Reason::MissingCommittedReadCredentials, detail);
+        return Ok(Looked::found(report(outcome, None, None)));
     };
-    let most = job
-        .rules
-        .max_dataset_bytes
-        .saturating_add(MAX_MANIFEST_BYTES);
-    let mut held = room.reserve(most).await;
-    let read = |name: &'static str, max_bytes| {
-        let access = &access;
-        async move {
-            let key = format!("{}/{name}", job.interval);
-            let budget = Duration::from_millis(job.rules.fetch_budget_ms);
-            fetch(bucket, access, &key, FetchLimits { max_bytes, budget }).await
+    let wanted = wanted(job, means.room.allotment());
+    let reader = Reader::new(*means, &access, &job.rules);
+    let (reads, mut held) = reader.both(wanted).await?;
+    if let Some(held) = &mut held {
+        held.keep(reads.iter().map(Read::length).sum());
+    }
+    let (manifest, dataset) = match not_there(job, reads) {
+        Ok(both) => both,
+        Err(not_there) => {
+            return Ok(Looked {
+                report: report(not_there.outcome, not_there.manifest.as_ref(), None),
+                trouble: not_there.trouble,
+            });
         }
     };
-    let (manifest, dataset) = tokio::join!(
-        read("manifest.json", MAX_MANIFEST_BYTES),
-        read("dataset.parquet", job.rules.max_dataset_bytes)
-    );
-    let (manifest, dataset) = (manifest?, dataset?);
-    held.keep(manifest.length() + dataset.length());
-    let (manifest, dataset) = match (manifest, dataset) {
-        (Read::Found(manifest), Read::Found(dataset)) => (manifest, dataset),
-        (Read::Found(manifest), Read::TooLarge) => {
+    let (outcome, manifest, dataset) = judge(job, means, manifest, dataset).await?;
+    Ok(Looked::found(report(
+        outcome,
+        Some(&manifest),
+        Some(&dataset),
+    )))
+}
+
+/// The report of a job that makes our own code fail again and again (PROTOCOL §6).
+pub fn exception(job: &MinerJob, detail: &str) -> MinerReport {
+    MinerReport {
+        interval: job.interval,
+        hotkey: job.hotkey.clone(),
+        outcome: rejected(Reason::ValidationException, detail),
+        manifest_sha256: None,
+        dataset_sha256: None,
+        unreachable: None,
+    }
+}
+
+/// The same report as a reject because of a bound of ours (PROTOCOL §5).
+pub(crate) fn beyond(report: &MinerReport, detail: &str) -> MinerReport {
+    MinerReport {
+        interval: report.interval,
+        hotkey: report.hotkey.clone(),
+        outcome: rejected(Reason::DatasetSchemaInvalid, detail),
+        manifest_sha256: report.manifest_sha256,
+        dataset_sha256: report.dataset_sha256,
+        unreachable: None,
+    }
+}
+
+/// Manifest and data set; a manifest takes no more than a quarter of the allotment.
+fn wanted(job: &MinerJob, allotment: u64) -> [Wanted; 2] {
+    let key = |name: &str| Some(format!("{}/{name}", job.interval));
+    let manifest = (allotment / 4).min(MAX_MANIFEST_BYTES);
+    [
+        Wanted {
+            key: key("manifest.json"),
+            most: MAX_MANIFEST_BYTES,
+            share: manifest,
+            decides: true,
+        },
+        Wanted {
+            key: key("dataset.parquet"),
+            most: job.rules.max_dataset_bytes,
+            share: allotment - manifest,
+            decides: false,
+        },
+    ]
+}
+
+/// A package of which something is not there, or beyond its bound.
+struct NotThere {
+    outcome: ReportOutcome,
+    manifest: Option<Object>,
+    trouble: Option<Trouble>,
+}
+
+fn not_there(job: &MinerJob, reads: [Read; 2]) -> Result<(Object, Object), Box<NotThere>> {
+    let missing =
+        |name: &str, why: &str| rejected(Reason::MissingSubmissionFiles, &format!("{name}: {why}"));
+    let fails = |outcome, manifest, trouble| {
+        Err(Box::new(NotThere {
+            outcome,
+            manifest,
+            trouble,
+        }))
+    };
+    // What a store says is not there is missing, whatever another one leaves unsaid.
+    match reads {
+        [Read::Found(manifest), Read::Found(dataset)] => Ok((manifest, dataset)),
+        [Read::Found(manifest), Read::TooLarge] => {
             let detail = format!(
                 "dataset.parquet is larger than the {} bytes that this validator reads",
                 job.rules.max_dataset_bytes
             );
             let outcome = rejected(Reason::DatasetSchemaInvalid, &detail);
-            return Ok(report(outcome, Some(&manifest), None));
+            fails(outcome, Some(manifest), None)
         }
-        (Read::TooLarge, _) => {
+        [Read::TooLarge, _] => {
             let detail = format!("manifest.json is larger than {MAX_MANIFEST_BYTES} bytes");
-            return Ok(report(
-                rejected(Reason::ManifestSchemaInvalid, &detail),
-                None,
-                None,
-            ));
+            fails(rejected(Reason::ManifestSchemaInvalid, &detail), None, None)
         }
-        (Read::Missing(why), _) => {
-            let detail = format!("manifest.json: {why}");
-            return Ok(report(
-                rejected(Reason::MissingSubmissionFiles, &detail),
-                None,
-                None,
-            ));
+        [Read::Missing(why), _] => fails(missing("manifest.json", &why), None, None),
+        [_, Read::Missing(why)] => fails(missing("dataset.parquet", &why), None, None),
+        [Read::Silent(trouble), _] => {
+            let outcome = missing("manifest.json", &silence(&trouble));
+            fails(outcome, None, Some(trouble))
         }
-        (_, Read::Missing(why)) => {
-            let detail = format!("dataset.parquet: {why}");
-            return Ok(report(
-                rejected(Reason::MissingSubmissionFiles, &detail),
-                None,
-                None,
-            ));
+        [_, Read::Silent(trouble)] => {
+            let outcome = missing("dataset.parquet", &silence(&trouble));
+            fails(outcome, None, Some(trouble))
         }
-    };
-    let (outcome, manifest, dataset) = judge(job, manifest, dataset).await?;
-    Ok(report(outcome, Some(&manifest), Some(&dataset)))
+        [Read::Found(_) | Read::Unasked | Read::Larger(_), _] => {
+            unreachable!("both objects are asked for, with the largest limit in the end")
+        }
+    }
+}
+
+fn silence(trouble: &Trouble) -> String {
+    match trouble {
+        Trouble::Unreachable(last) => {
+            format!("the store could not be reached within the time budget: {last}")
+        }
+        Trouble::TooSlow(last) => {
+            format!("the store was too slow: {last}")
+        }
+    }
 }
 
 /// Parsing runs off the async threads: a data set may take hundreds of milliseconds.
 async fn judge(
     job: &MinerJob,
+    means: &Means<'_>,
     manifest: Object,
     dataset: Object,
 ) -> Result<(ReportOutcome, Object, Object), JobError> {
+    let _place = means.room.compute(Route::Miner).await;
+    let most = (dataset.bytes.len() as u64).saturating_mul(DECODING_PER_BYTE);
+    let most = most.saturating_add(DECODING_FLOOR);
+    let _working = means
+        .room
+        .working(most.min(job.rules.decode_memory_bytes))
+        .await;
     let (hotkey, interval, rules) = (job.hotkey.clone(), job.interval, job.rules.clone());
     tokio::task::spawn_blocking(move || {
         let context = ScreenContext {
@@ -116,21 +187,77 @@ async fn judge(
             expected_category: rules.expected_category.as_deref(),
             profile: &rules.profile,
         };
-        let outcome = screened(&context, &manifest, &dataset);
+        let limits = limits(&rules);
+        let outcome = screened(&context, &limits, &manifest, &dataset);
+        let outcome = shortened(outcome, rules.max_failure_bytes);
         (outcome, manifest, dataset)
     })
     .await
-    .map_err(|_| JobError::Interrupted("screening a package panicked or was cancelled"))
+    .map_err(|fault| JobError::of("screening a package", &fault))
 }
 
-fn screened(context: &ScreenContext<'_>, manifest: &Object, dataset: &Object) -> ReportOutcome {
+/// The bounds that travel with the job.
+fn limits(rules: &JobRules) -> Limits {
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    Limits {
+        file_bytes: size(rules.max_dataset_bytes),
+        rows: size(rules.max_dataset_rows),
+        text_bytes: size(rules.max_text_bytes),
+        decoded_bytes: size(rules.decode_memory_bytes),
+        ..Limits::default()
+    }
+}
+
+/// A reject whose words are no longer than what is kept of a miner's failures.
+fn shortened(outcome: ReportOutcome, most: u64) -> ReportOutcome {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    match outcome {
+        ReportOutcome::Rejected {
+            reasons,
+            mut detail,
+            mut notes,
+        } => {
+            shorten(&mut detail, most);
+            for note in notes.values_mut() {
+                if let Note::Text(text) = note {
+                    shorten(text, most);
+                }
+            }
+            ReportOutcome::Rejected {
+                reasons,
+                detail,
+                notes,
+            }
+        }
+        screened @ ReportOutcome::Screened(_) => screened,
+    }
+}
+
+fn shorten(text: &mut String, most: usize) {
+    if text.len() > most {
+        let mut cut = most;
+        while !text.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        let rest = text.len() - cut;
+        text.truncate(cut);
+        text.push_str(&format!("… ({rest} bytes more)"));
+    }
+}
+
+fn screened(
+    context: &ScreenContext<'_>,
+    limits: &Limits,
+    manifest: &Object,
+    dataset: &Object,
+) -> ReportOutcome {
     let mut row_count = None;
     let screening = screen(
         context,
         Some(&manifest.bytes),
         Some(&dataset.bytes),
         |bytes| {
-            let rows = nexis_dataset::read(bytes, &Limits::default(), context.profile)?;
+            let rows = nexis_dataset::read(bytes, limits, context.profile)?;
             row_count = Some(rows.len() as u64);
             Ok::<Rows, nexis_dataset::DatasetError>(rows)
         },
@@ -252,46 +379,19 @@ fn rejected(reason: Reason, detail: &str) -> ReportOutcome {
     }
 }
 
-/// A read as the protocol sees it.
-pub(crate) enum Read {
-    /// There.
-    Found(Object),
-    /// Not there, or not reachable to the end of the budget; why, in words.
-    Missing(String),
-    /// Beyond the limit.
-    TooLarge,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Read {
-    fn length(&self) -> u64 {
-        match self {
-            Self::Found(object) => object.bytes.len() as u64,
-            Self::Missing(_) | Self::TooLarge => 0,
-        }
-    }
-}
-
-pub(crate) async fn fetch(
-    bucket: &dyn Bucket,
-    access: &BucketAccess,
-    key: &str,
-    limits: FetchLimits,
-) -> Result<Read, JobError> {
-    match bucket.fetch(access, key, limits).await {
-        Ok(Fetched::Found(object)) => Ok(Read::Found(object)),
-        Ok(Fetched::Missing) => Ok(Read::Missing(
-            "the store has no such object, or denies access".to_owned(),
-        )),
-        Ok(Fetched::TooLarge { .. }) => Ok(Read::TooLarge),
-        Ok(Fetched::Unreachable { last }) => Ok(Read::Missing(format!(
-            "the store could not be reached within the time budget: {last}"
-        ))),
-        // Credentials with which no request can be formed are as good as none.
-        Err(FetchError::Unusable { reason, .. }) => Ok(Read::Missing(reason)),
-        Err(FetchError::WrongClock { reason, .. }) => {
-            tracing::error!(reason, "a store refuses this machine's clock");
-            Err(JobError::Interrupted("the store refuses our clock"))
-        }
-        Err(FetchError::Cancelled) => Err(JobError::Interrupted("reading was cancelled")),
+    #[test]
+    fn the_words_of_a_reject_are_cut_between_characters_and_say_so() {
+        let long = rejected(Reason::ValidationException, &"ö".repeat(100));
+        let ReportOutcome::Rejected { detail, notes, .. } = shortened(long, 51) else {
+            panic!("it is a reject");
+        };
+        assert_eq!(detail, format!("{}… (150 bytes more)", "ö".repeat(25)));
+        assert_eq!(notes.get("error"), Some(&Note::Text(detail)));
+        let short = rejected(Reason::ValidationException, "short");
+        assert_eq!(shortened(short.clone(), 51), short);
     }
 }

@@ -31,16 +31,21 @@ pub async fn run(given: Settings) -> Exit {
         vitals.health.started();
         let options = WorkerOptions {
             permits: given.validator.permits,
+            fetches: given.validator.fetches,
+            delivery_limit: given.fleet.delivery_limit,
             job_deadline: given.limits.job_deadline,
             held_bytes: given.limits.scratch_bytes,
         };
         tracing::info!(
             permits = options.permits,
+            fetches = options.fetches,
             decoders = given.validator.decoders,
             held_bytes = options.held_bytes,
             "worker started"
         );
-        let worker = Worker::new(ports, options).metered(&vitals.metrics);
+        let worker = Worker::new(ports, options)
+            .metered(&vitals.metrics)
+            .shown(&vitals.health);
         // What takes longer than most of the grace period is handed back while there is time for it.
         let give_back = hard.child_token();
         let patience = async {

@@ -16,6 +16,7 @@ use nexis_protocol::profile::Profile;
 use nexis_protocol::{Digest, IntervalId, Netuid};
 use nexis_wire::{ClipJob, JobRules};
 use nexis_worker::clip_job::{self, Frames, Tools};
+use nexis_worker::fetch::{Means, Patience};
 use nexis_worker::measure::Prober;
 use nexis_worker::room::Room;
 use tokio::task::JoinSet;
@@ -45,7 +46,7 @@ impl Drop for Counted {
     }
 }
 
-/// Every object is as large as it may be, and takes its time to come.
+/// Every object is larger than an allotment, and takes its time to come.
 struct LargeObjects(Arc<Live>);
 
 #[async_trait]
@@ -56,8 +57,11 @@ impl Bucket for LargeObjects {
         _key: &str,
         limits: FetchLimits,
     ) -> Result<Fetched, FetchError> {
-        let bytes = vec![7; usize::try_from(limits.max_bytes).unwrap()];
-        let now = self.0.now.fetch_add(limits.max_bytes, Ordering::SeqCst) + limits.max_bytes;
+        if limits.max_bytes < CLIP {
+            return Ok(Fetched::TooLarge { bytes: CLIP });
+        }
+        let bytes = vec![7; usize::try_from(CLIP).unwrap()];
+        let now = self.0.now.fetch_add(CLIP, Ordering::SeqCst) + CLIP;
         self.0.most.fetch_max(now, Ordering::SeqCst);
         for _ in 0..20 {
             tokio::task::yield_now().await;
@@ -76,6 +80,7 @@ fn job(row: u32) -> ClipJob {
     let rules = JobRules {
         max_dataset_bytes: CLIP,
         max_asset_bytes: CLIP,
+        max_frame_bytes: CLIP,
         ..JobRules::plain(Netuid::new(70), profile)
     };
     // Not what comes: the bytes are hashed and not measured.
@@ -92,18 +97,22 @@ async fn many_large_clips_at_once_stay_within_the_bytes_that_are_allowed() {
         })
         .unwrap(),
     );
-    let (live, allowed) = (Arc::new(Live::default()), 12 * CLIP);
-    let room = Room::new(allowed);
+    let (live, allowed) = (Arc::new(Live::default()), 24 * CLIP);
+    let room = Room::shared(allowed, u16::try_from(JOBS).unwrap(), 4);
+    let free = room.free();
     let bucket = Arc::new(LargeObjects(Arc::clone(&live)));
     let mut jobs = JoinSet::new();
     for row in 0..JOBS {
         let (room, bucket, prober) = (room.clone(), Arc::clone(&bucket), Arc::clone(&prober));
         jobs.spawn(async move {
             let tools = Tools {
-                bucket: bucket.as_ref(),
+                means: Means {
+                    bucket: bucket.as_ref(),
+                    room: &room,
+                    patience: Patience::Whole,
+                },
                 prober: &prober,
                 vision: None,
-                room: &room,
             };
             clip_job::run(&job(row), &tools, Frames::WhenACheckNeedsThem).await
         });
@@ -124,5 +133,5 @@ async fn many_large_clips_at_once_stay_within_the_bytes_that_are_allowed() {
         "several jobs were under way at once: {most}"
     );
     assert_eq!(live.now.load(Ordering::SeqCst), 0);
-    assert_eq!(room.free(), allowed, "all of it is free again");
+    assert_eq!(room.free(), free, "all of it is free again");
 }

@@ -14,6 +14,7 @@ use nexis_scheduler::{ledger, reduce};
 use nexis_wire::{
     ClipReport, JobRules, MinerOutcome, MinerReport, PlannedMiner, ReportOutcome, RoundPlan,
 };
+use nexis_worker::fetch::{Means, Patience};
 use nexis_worker::measure::Prober;
 use nexis_worker::room::Room;
 use nexis_worker::{clip_job, miner_job};
@@ -89,20 +90,28 @@ pub async fn judge(file: &Path, profile: Profile, prober: &Arc<Prober>) -> Resul
     let plan = case_plan(&case, profile, &index);
     // One job at a time, of files that are here.
     let room = Room::new(u64::MAX);
+    let means = Means {
+        bucket: &bucket,
+        room: &room,
+        patience: Patience::Whole,
+    };
     let mut reports: Vec<MinerReport> = Vec::new();
     for job in reduce::miner_jobs(&plan) {
-        reports.push(miner_job::run(&job, &bucket, &room).await?);
+        reports.push(miner_job::run(&job, &means).await?.report);
     }
     let clips = reduce::arbitrate_round(&plan, &index, &reports);
     let tools = clip_job::Tools {
-        bucket: &bucket,
+        means,
         prober,
         vision: None,
-        room: &room,
     };
     let mut verdicts: Vec<ClipReport> = Vec::new();
     for job in reduce::draw_jobs(&plan, &clips, &reports)? {
-        verdicts.push(clip_job::run(&job, &tools, clip_job::Frames::Listed).await?);
+        verdicts.push(
+            clip_job::run(&job, &tools, clip_job::Frames::Listed)
+                .await?
+                .report,
+        );
     }
     let results = reduce::Results {
         plan: &plan,

@@ -16,6 +16,7 @@ use nexis_protocol::{Digest, Hotkey, IntervalId, manifest, sampling};
 use nexis_runtime::{Exit, Settings};
 use nexis_scheduler::reduce;
 use nexis_wire::{ClipReport, MinerOutcome, PlannedMiner, ReportOutcome, RoundPlan, Sampling};
+use nexis_worker::fetch::{Means, Patience};
 use nexis_worker::measure::Prober;
 use nexis_worker::room::Room;
 use nexis_worker::{clip_job, miner_job};
@@ -182,22 +183,26 @@ impl Source<'_> {
             .next()
             .context("a plan of one miner")?;
         let room = Room::new(settings.limits.scratch_bytes);
-        let reports = vec![miner_job::run(&job, &bucket, &room).await?];
+        let means = Means {
+            bucket: &bucket,
+            room: &room,
+            patience: Patience::Whole,
+        };
+        let reports = vec![miner_job::run(&job, &means).await?.report];
         let index = RecordIndex::default();
         let sampled = reduce::arbitrate_round(&plan, &index, &reports);
         let mut everything = plan.clone();
         everything.rules.sampling = Sampling::Full;
         let all = reduce::arbitrate_round(&everything, &index, &reports);
         let tools = clip_job::Tools {
-            bucket: &bucket,
+            means,
             prober,
             vision: None,
-            room: &room,
         };
         let mut verdicts: Vec<ClipReport> = Vec::new();
         for job in reduce::draw_jobs(&everything, &all, &reports)? {
-            verdicts
-                .push(clip_job::run(&job, &tools, clip_job::Frames::WhenACheckNeedsThem).await?);
+            let run = clip_job::run(&job, &tools, clip_job::Frames::WhenACheckNeedsThem);
+            verdicts.push(run.await?.report);
         }
         let decide = |clips| {
             let results = reduce::Results {

@@ -63,6 +63,11 @@ pub enum Fetched {
         /// The last fault, for the operator.
         last: String,
     },
+    /// The store sends the object more slowly than the least that is waited for (counts as missing, too).
+    TooSlow {
+        /// How slow, for the operator.
+        last: String,
+    },
 }
 
 /// We could not even try.

@@ -132,6 +132,14 @@ impl<Q: Queue> Queue for Timed<Q> {
         self.inner.depth(route).await
     }
 
+    async fn consumers(&self, route: Route) -> Result<u64, QueueError> {
+        self.inner.consumers(route).await
+    }
+
+    async fn health(&self) -> Result<(), QueueError> {
+        self.inner.health().await
+    }
+
     async fn dead(&self, route: Route, limit: usize) -> Result<Vec<(Message, String)>, QueueError> {
         self.inner.dead(route, limit).await
     }

@@ -112,7 +112,7 @@ async fn what_cannot_be_read_is_a_dead_letter_with_its_reason_counted_once_and_j
     eventually(SOON, async || {
         let counts = worker.page("/metrics");
         counts.contains("nexis_worker_jobs_total{kind=\"clip\",outcome=\"dead\"} 5")
-            && counts.contains("nexis_worker_jobs_in_hand{kind=\"clip\"} 0")
+            && counts.contains("nexis_worker_jobs_in_flight{kind=\"clip\"} 0")
     })
     .await;
     assert_eq!(queue.depth(Route::Clip).await.expect("it answers"), 0);

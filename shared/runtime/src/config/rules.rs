@@ -104,6 +104,13 @@ pub(super) fn check_together(s: &Settings, r: &mut Reader<'_>) {
         );
         conflict("NEXIS_FETCH_BUDGET", rule);
     }
+    if s.validator.fetches < s.validator.permits {
+        let rule = format!(
+            "only {} jobs may be in flight, but NEXIS_VALIDATOR_PERMITS = {} may compute",
+            s.validator.fetches, s.validator.permits
+        );
+        conflict("NEXIS_FETCH_PERMITS", rule);
+    }
     if s.limits.scratch_bytes < s.limits.clip_bytes {
         let rule = format!(
             "{} bytes for all clips, but one may have NEXIS_MAX_CLIP_BYTES = {}",

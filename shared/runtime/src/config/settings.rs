@@ -172,8 +172,10 @@ pub struct ValidatorSettings {
     pub sampling: Sampling,
     /// Hotkeys that are never judged.
     pub exclude_hotkeys: Vec<String>,
-    /// Jobs of each kind at one time; also the prefetch.
+    /// Jobs of each kind that compute at one time.
     pub permits: u16,
+    /// Jobs of each kind in flight at one time; also the prefetch.
+    pub fetches: u16,
     /// Processes that read clips.
     pub decoders: u16,
     /// Advisories that count as failures.
@@ -282,7 +284,7 @@ pub struct FleetSettings {
     pub drain_grace: Duration,
     /// The broker's consumer timeout.
     pub consumer_timeout: Duration,
-    /// Deliveries before the dead-letter queue.
+    /// Failures that a message survives; the next one makes it a dead letter.
     pub delivery_limit: u32,
     /// Where the health page listens.
     pub health_listen: Option<String>,
@@ -421,6 +423,7 @@ impl Settings {
                 ),
                 exclude_hotkeys: r.list("NEXIS_EXCLUDE_HOTKEYS"),
                 permits: r.small("NEXIS_VALIDATOR_PERMITS"),
+                fetches: r.small("NEXIS_FETCH_PERMITS"),
                 decoders: match r.small("NEXIS_DECODERS") {
                     0 => machine::cores(),
                     decoders => decoders,

@@ -260,6 +260,7 @@ fn rules_between_values_hold() {
         ("NEXIS_JOB_DEADLINE", "30m"),
         ("NEXIS_FETCH_BUDGET", "10m"),
         ("NEXIS_SCRATCH_BYTES", "1MiB"),
+        ("NEXIS_FETCH_PERMITS", "3"),
     ] {
         let found = problems(&Sources::empty().with_env(name, value));
         assert_eq!(found.len(), 1, "{name}={value}: {found:?}");

@@ -6,6 +6,8 @@ mod messages;
 mod process;
 #[path = "start/readiness.rs"]
 mod readiness;
+#[path = "start/stores.rs"]
+mod stores;
 
 use nexis_testkit::{RabbitMq, Redis};
 use process::{CONFIG, Worker, broker};

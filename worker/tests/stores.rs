@@ -5,12 +5,16 @@ mod made;
 #[path = "stores/site.rs"]
 mod site;
 
+use nexis_amqp::topology::Topology;
+use nexis_amqp::{AmqpOptions, AmqpQueue};
 use nexis_ports::{Board as _, Route, Stage};
+use nexis_protocol::Netuid;
 use nexis_protocol::reason::Reason;
-use nexis_testkit::{answered_within, within};
+use nexis_testkit::{RabbitMq, answered_within, within};
 use nexis_wire::ReportOutcome;
 use site::{DRIP_MS, ROUND, SOON, Site, Store, miner_number};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -117,10 +121,28 @@ async fn four_of_five_stores_that_drip_keep_no_honest_miner_waiting() {
     }
 }
 
+/// Failures that a message survives.
+const LIMIT: u32 = 3;
+
 #[tokio::test]
 async fn a_submission_that_makes_our_code_panic_is_rejected_at_the_limit_and_no_other() {
-    const LIMIT: u32 = 3;
-    let site = Site::open(4, LIMIT).await;
+    panics_are_counted(Site::open(4, LIMIT).await).await;
+}
+
+#[tokio::test]
+async fn a_panic_is_counted_by_a_real_broker_as_well() {
+    let rabbit = RabbitMq::start();
+    let topology = Topology {
+        delivery_limit: LIMIT,
+        ..Topology::new(Netuid::new(70))
+    };
+    let queue = AmqpQueue::connect(AmqpOptions::new(rabbit.url(), topology)).await;
+    let queue = queue.unwrap();
+    queue.apply().await.unwrap();
+    panics_are_counted(Site::over(Arc::new(queue), 4, LIMIT).await).await;
+}
+
+async fn panics_are_counted(site: Site) {
     let worker = site.worker(|miner| {
         if miner == 2 {
             Store::Panics

@@ -28,6 +28,11 @@ pub struct Worker {
 
 impl Worker {
     pub fn start(folder: &Path, amqp: &str, redis: &str) -> Self {
+        Self::start_with(folder, amqp, redis, &[])
+    }
+
+    /// The same with further settings; each of several workers needs a folder of its own.
+    pub fn start_with(folder: &Path, amqp: &str, redis: &str, env: &[(&str, &str)]) -> Self {
         let log = folder.join("log");
         let file = std::fs::File::create(&log).expect("a log file");
         let page = free_port();
@@ -39,6 +44,7 @@ impl Worker {
             .env("NEXIS_HEALTH_LISTEN", format!("127.0.0.1:{page}"))
             .env("NEXIS_LOG_FORMAT", "json")
             .env("NEXIS_LOG_LEVEL", "debug")
+            .envs(env.iter().copied())
             .current_dir(folder)
             .stdin(Stdio::null())
             .stderr(file)

@@ -39,7 +39,8 @@ async fn a_worker_is_ready_while_broker_and_board_answer_and_live_all_the_time()
     worker.shows("/readyz", "HTTP/1.1 200").await;
     let connections = worker.page("/metrics");
     assert!(
-        connections.contains("nexis_queue_connections_total 2"),
+        // One to consume and one to publish, each made twice.
+        connections.contains("nexis_queue_connections_total 4"),
         "{connections}"
     );
 }

@@ -116,7 +116,7 @@ impl Bucket for Stores {
 /// A round of miner jobs.
 pub struct Site {
     pub board: Arc<LocalBoard>,
-    queue: Arc<LocalQueue>,
+    queue: Arc<dyn Queue>,
     epoch: LeaderEpoch,
     miners: u8,
     delivery_limit: u32,
@@ -125,6 +125,15 @@ pub struct Site {
 
 impl Site {
     pub async fn open(miners: u8, delivery_limit: u32) -> Self {
+        let queue = LocalQueue::new(LocalQueueOptions {
+            delivery_limit,
+            ..LocalQueueOptions::default()
+        });
+        Self::over(Arc::new(queue), miners, delivery_limit).await
+    }
+
+    /// The same over another queue of that delivery limit.
+    pub async fn over(queue: Arc<dyn Queue>, miners: u8, delivery_limit: u32) -> Self {
         let board = Arc::new(LocalBoard::in_memory(TokioClock::new()));
         let leads = board.campaign("a", Duration::from_secs(1_000_000)).await;
         let Leadership::Leader(epoch) = leads.unwrap() else {
@@ -139,10 +148,7 @@ impl Site {
         });
         Self {
             board,
-            queue: Arc::new(LocalQueue::new(LocalQueueOptions {
-                delivery_limit,
-                ..LocalQueueOptions::default()
-            })),
+            queue,
             epoch,
             miners,
             delivery_limit,

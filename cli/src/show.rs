@@ -75,6 +75,9 @@ impl Show {
             Event::EpochMissed { epoch, last } => self.weights(&format!(
                 "weight epoch {epoch}: ENDED WITHOUT WEIGHTS: {last}; see `nexis doctor`"
             )),
+            Event::Held { interval, why } => {
+                self.waiting(&format!("interval {interval} does not go on: {why}"));
+            }
             Event::Waiting { on } => self.waiting(on),
             Event::Opened { interval, miners } if self.style == Style::Text => {
                 self.line(&format!(

@@ -23,6 +23,25 @@ pub struct SchedulerPorts {
     pub bucket: Arc<dyn Bucket>,
 }
 
+/// How much of the global overlap index is read.
+#[derive(Debug, Clone, Copy)]
+pub struct IndexLimits {
+    /// Largest object that is read.
+    pub max_bytes: u64,
+    /// Time for reading it. The lease is renewed meanwhile.
+    pub budget: Duration,
+}
+
+impl Default for IndexLimits {
+    /// 256 MiB hold some twelve million clip starts.
+    fn default() -> Self {
+        Self {
+            max_bytes: 256 << 20,
+            budget: Duration::from_secs(300),
+        }
+    }
+}
+
 /// Settings of a scheduler.
 #[derive(Clone)]
 pub struct SchedulerOptions {
@@ -32,6 +51,8 @@ pub struct SchedulerOptions {
     pub rules: JobRules,
     /// Where the global overlap index is, and its key; `None`: an empty index.
     pub record_info: Option<(BucketAccess, String)>,
+    /// How much of it is read.
+    pub index: IndexLimits,
     /// Hotkeys that the operator leaves out.
     pub exclude: BTreeSet<String>,
     /// Blocks after opening at which the miner stage closes whoever is missing.

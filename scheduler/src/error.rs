@@ -34,9 +34,29 @@ pub enum SchedulerError {
     /// The global index could not be read (which is not the same as there being none).
     #[error("reading the global overlap index: {0}")]
     Index(String),
+    /// The global index is larger than we read. No interval can be opened until that is changed.
+    #[error(
+        "the global overlap index has {bytes} bytes, more than the {most} that are read: raise \
+         NEXIS_RECORD_INFO_MAX_BYTES"
+    )]
+    IndexTooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The bound.
+        most: u64,
+    },
+    /// The board lost part of a round. It is opened again from its plan.
+    #[error(
+        "the board lost part of the round: {0}; it is opened again. A Redis that evicts keys does this: set \
+         maxmemory-policy to noeviction"
+    )]
+    StateLost(String),
     /// We lead no more; whatever was going on ends where it stands.
     #[error("leadership was lost: {0}")]
     Lost(&'static str),
+    /// A computation panicked: a bug.
+    #[error("a bug: a computation of the round panicked ({0}); please report it with the log")]
+    Panicked(String),
     /// A computation was cut off, which happens when the process ends.
     #[error("a computation was cut off: {0}")]
     CutOff(String),
@@ -53,7 +73,30 @@ impl SchedulerError {
             Self::Ledger(fault) => fault.class(),
             Self::Index(_) | Self::CutOff(_) => FaultClass::Transient,
             Self::Lost(_) => FaultClass::Fenced,
-            Self::Wire(_) | Self::Score(_) | Self::Weights(_) => FaultClass::Permanent,
+            Self::Wire(_)
+            | Self::Score(_)
+            | Self::Weights(_)
+            | Self::StateLost(_)
+            | Self::IndexTooLarge { .. }
+            | Self::Panicked(_) => FaultClass::Permanent,
+        }
+    }
+
+    /// Whether it is about what is stored of one interval, so that it says nothing about the others.
+    pub(crate) fn is_about_stored_data(&self) -> bool {
+        match self {
+            Self::Wire(_) | Self::StateLost(_) | Self::Panicked(_) => true,
+            Self::Ledger(fault) => !matches!(fault, LedgerError::Archive(_)),
+            Self::Board(fault) => matches!(fault, BoardError::Corrupt(_)),
+            Self::Queue(_)
+            | Self::Chain(_)
+            | Self::Archive(_)
+            | Self::Score(_)
+            | Self::Weights(_)
+            | Self::Index(_)
+            | Self::IndexTooLarge { .. }
+            | Self::Lost(_)
+            | Self::CutOff(_) => false,
         }
     }
 }

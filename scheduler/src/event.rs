@@ -77,6 +77,13 @@ pub enum Event {
         /// Its name.
         holder: String,
     },
+    /// An interval does not go on, for a reason that is not its miners' doing. It is tried again.
+    Held {
+        /// The interval.
+        interval: IntervalId,
+        /// Why, for an operator.
+        why: String,
+    },
     /// The outside is away; we try again.
     Waiting {
         /// For what, in one sentence.

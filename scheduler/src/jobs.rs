@@ -1,8 +1,10 @@
 //! Jobs onto the queue: when a stage begins, when a new leader finds one, and again what has no result for long.
 
+use crate::barrier::{self, Repeats};
 use crate::context::Scheduler;
 use crate::error::SchedulerError;
 use crate::reduce;
+use crate::round::lost;
 use nexis_ports::{Message, Route, Stage, Tally};
 use nexis_protocol::JobId;
 use nexis_wire::{ClipPlan, MinerReport, RoundPlan, TraceContext, Wire};
@@ -22,6 +24,48 @@ pub(crate) struct Watch {
     pub(crate) seen: Option<(Stage, u64)>,
     pub(crate) since: Option<Instant>,
     pub(crate) shown: Option<(Stage, u64)>,
+    /// When the stage's jobs were published first and last.
+    published: Option<(Instant, Instant)>,
+    /// The fault of the last step, until blocks are counted again.
+    pub(crate) failed: Option<String>,
+    pub(crate) repeats: Repeats,
+    /// Set while the stage is held because of unreachable stores.
+    pub(crate) stores: Option<StoreWait>,
+    /// Rows of the clip stage that the protocol's own sample has, once counted.
+    pub(crate) protocol_rows: Option<u64>,
+}
+
+/// A pause before the jobs of unreachable stores are done again.
+pub(crate) struct StoreWait {
+    /// Head at which it ends.
+    pub(crate) until: u64,
+    pub(crate) pause: u64,
+    pub(crate) why: String,
+    /// Whether they are out again.
+    pub(crate) done_again: bool,
+}
+
+impl Watch {
+    /// Jobs were published, with the stage at this state.
+    pub(crate) fn published_now(&mut self, seen: (Stage, u64)) {
+        let now = Instant::now();
+        self.seen = Some(seen);
+        self.since = Some(now);
+        self.published = Some((self.published.map_or(now, |(first, _)| first), now));
+    }
+
+    /// Whether a stage of the same kind, all of whose jobs were published after this one's, has results: queues keep
+    /// their order, so that this one's jobs were taken.
+    pub(crate) fn is_overtaken_by(&self, other: &Self) -> bool {
+        let (Some((_, own)), Some((theirs, _))) = (self.published, other.published) else {
+            return false;
+        };
+        let same_stage = match (self.shown, other.shown) {
+            (Some((own, _)), Some((theirs, done))) => own == theirs && done > 0,
+            _ => false,
+        };
+        same_stage && theirs > own
+    }
 }
 
 impl Scheduler {
@@ -51,11 +95,14 @@ impl Scheduler {
         if !new_leader && self.ports.queue.depth(route).await? > 0 {
             return Ok(()); // Workers are busy or absent; more copies of the same jobs would not help.
         }
-        watch.since = Some(Instant::now());
-        self.publish_missing(plan, tally.stage).await
+        watch.seen = None;
+        self.publish_missing(plan, tally).await?;
+        watch.published_now((tally.stage, tally.done));
+        Ok(())
     }
 
-    async fn publish_missing(&self, plan: &RoundPlan, stage: Stage) -> Result<(), SchedulerError> {
+    async fn publish_missing(&self, plan: &RoundPlan, tally: Tally) -> Result<(), SchedulerError> {
+        let stage = tally.stage;
         let missing: BTreeSet<JobId> = self
             .ports
             .board
@@ -63,6 +110,8 @@ impl Scheduler {
             .await?
             .into_iter()
             .collect();
+        self.check_known(plan.interval, tally, missing.len() as u64)
+            .await?;
         if missing.is_empty() {
             return Ok(());
         }
@@ -77,7 +126,7 @@ impl Scheduler {
                 )
                 .await;
         }
-        let Some(clips) = self.ports.board.plan(plan.interval, Stage::Clips).await? else {
+        let Some(clips) = self.clip_plan(plan.interval).await? else {
             return Ok(()); // Retired since by somebody who leads in our place.
         };
         let results = self
@@ -87,13 +136,17 @@ impl Scheduler {
             .await?;
         let plan = plan.clone();
         let drawn = compute(move || {
+            let reports = barrier::read_reports(results).reports;
             Ok(ClipStage {
                 plan,
-                clips: ClipPlan::decode(&clips)?,
-                reports: read_reports(results)?,
+                clips,
+                reports,
             })
         })
         .await?;
+        if let Some(hotkey) = reduce::unreported(&drawn.plan, &drawn.clips, &drawn.reports) {
+            return Err(lost(&format!("the report of {hotkey} is gone")));
+        }
         self.publish_clips(drawn, Some(missing)).await
     }
 
@@ -179,17 +232,8 @@ pub(crate) async fn compute<T: Send + 'static>(
 ) -> Result<T, SchedulerError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        Err(fault) if fault.is_panic() => std::panic::resume_unwind(fault.into_panic()),
+        // A bug, met because of what somebody stored: it concerns that round and not the process.
+        Err(fault) if fault.is_panic() => Err(SchedulerError::Panicked(fault.to_string())),
         Err(fault) => Err(SchedulerError::CutOff(fault.to_string())),
     }
-}
-
-/// Reads them one by one, and lets go of the bytes of each: a full interval's are half a gigabyte.
-pub(crate) fn read_reports(
-    results: Vec<(JobId, Vec<u8>)>,
-) -> Result<Vec<MinerReport>, SchedulerError> {
-    results
-        .into_iter()
-        .map(|(_, bytes)| Ok(MinerReport::decode(&bytes)?))
-        .collect()
 }

@@ -1,7 +1,7 @@
 //! The archive as the scheduler uses it: plans, indexes, evidence and decisions by interval. The presence of
 //! `decisions.json` is what "decided" means; it is written last.
 
-use crate::reduce;
+use crate::evidence;
 use nexis_ports::{Archive, ArchiveError, FaultClass};
 use nexis_protocol::calendar::Calendar;
 use nexis_protocol::decision::Decision;
@@ -9,7 +9,7 @@ use nexis_protocol::profile::Profile;
 use nexis_protocol::record_info::RecordIndex;
 use nexis_protocol::score::{IntervalResult, ScoredDecision, WeightComputer};
 use nexis_protocol::{Digest, Hotkey, IntervalId, WeightEpoch};
-use nexis_wire::{Evidence, RoundPlan, Wire, WireError};
+use nexis_wire::{Evidence, RoundPlan, Wire};
 use serde::{Deserialize, Serialize};
 
 /// Why the archive's contents cannot be used.
@@ -65,11 +65,11 @@ impl DecisionFile {
     }
 }
 
-fn round_object(interval: IntervalId, what: &str) -> String {
+pub(crate) fn round_object(interval: IntervalId, what: &str) -> String {
     format!("rounds/{:012}/{what}", interval.get())
 }
 
-fn damaged(name: &str, reason: impl ToString) -> LedgerError {
+pub(crate) fn damaged(name: &str, reason: impl ToString) -> LedgerError {
     LedgerError::Damaged {
         name: name.to_owned(),
         reason: reason.to_string(),
@@ -103,6 +103,18 @@ pub(crate) async fn keep_plan(
     load_plan(archive, plan.interval)
         .await?
         .ok_or(LedgerError::Missing(name))
+}
+
+/// Notes why a round does not go on. Its decisions make the note void.
+pub(crate) async fn set_aside(
+    archive: &dyn Archive,
+    interval: IntervalId,
+    why: &str,
+) -> Result<(), LedgerError> {
+    let name = round_object(interval, "quarantine.json");
+    let text = serde_json::json!({ "why": why }).to_string();
+    archive.put(&name, text.as_bytes()).await?;
+    Ok(())
 }
 
 fn index_object(digest: Digest) -> String {
@@ -188,31 +200,13 @@ pub async fn is_decided(archive: &dyn Archive, interval: IntervalId) -> Result<b
         .is_some())
 }
 
-/// Stores a round's evidence, then the decisions that follow from it. Evidence that is there already wins: a leader
-/// that slept in the middle of this, and the one that took over, decide the same, time stamps included.
-pub(crate) async fn store(archive: &dyn Archive, evidence: Evidence) -> Result<(), LedgerError> {
-    let interval = evidence.plan.interval;
-    let name = round_object(interval, "evidence.bin");
-    let evidence = if archive.create(&name, &evidence.encode()).await? {
-        evidence
-    } else {
-        load_evidence(archive, interval).await?
-    };
-    let results = reduce::Results {
-        plan: &evidence.plan,
-        clips: &evidence.clips,
-        reports: &evidence.reports,
-        verdicts: &evidence.verdicts,
-    };
-    let (decisions, absent) = reduce::decide_round(&results, evidence.decided_at);
-    let file = DecisionFile {
-        interval_id: interval,
-        decisions,
-        absent,
-    };
-    archive
-        .create(&round_object(interval, "decisions.json"), &file.to_bytes())
-        .await?;
+/// Stores a round's decisions; those that are there already stay.
+pub(crate) async fn store_decisions(
+    archive: &dyn Archive,
+    file: &DecisionFile,
+) -> Result<(), LedgerError> {
+    let name = round_object(file.interval_id, "decisions.json");
+    archive.create(&name, &file.to_bytes()).await?;
     Ok(())
 }
 
@@ -221,12 +215,7 @@ pub async fn load_evidence(
     archive: &dyn Archive,
     interval: IntervalId,
 ) -> Result<Evidence, LedgerError> {
-    let name = round_object(interval, "evidence.bin");
-    let bytes = archive
-        .get(&name)
-        .await?
-        .ok_or_else(|| LedgerError::Missing(name.clone()))?;
-    Evidence::decode(&bytes).map_err(|fault: WireError| damaged(&name, fault))
+    evidence::load(archive, interval).await
 }
 
 /// The stored decisions of an interval, as bytes.

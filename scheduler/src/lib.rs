@@ -4,23 +4,28 @@
 //! Never does: look at a miner's bytes. Start reading at [`Scheduler::run`], then `round`; all that is
 //! decided rather than performed is in [`reduce`], which is pure.
 
+mod backlog;
+mod barrier;
 mod context;
 mod error;
 mod event;
+mod evidence;
 mod jobs;
 mod lead;
 pub mod ledger;
 mod open;
+mod pulse;
 pub mod reduce;
 mod round;
 mod run;
 #[cfg(feature = "settings")]
 pub mod settings;
+mod stage_clock;
 mod submit;
-mod vigil;
+mod trouble;
 pub mod window;
 
-pub use context::{Scheduler, SchedulerOptions, SchedulerPorts};
+pub use context::{IndexLimits, Scheduler, SchedulerOptions, SchedulerPorts};
 pub use error::SchedulerError;
 pub use event::{Event, Observer};
 pub use submit::{SubmissionRecord, SubmissionState};

@@ -82,6 +82,7 @@ pub struct Meter {
     submissions: Counters<Submission>,
     epochs: Counters<Fate>,
     waits: Counter,
+    held: Counter,
 }
 
 impl Meter {
@@ -109,7 +110,11 @@ impl Meter {
             ),
             waits: metrics.counter(
                 "nexis_scheduler_waits",
-                "Steps that failed because the outside was away, and were tried again",
+                "Steps that failed because a server was unavailable, and were tried again",
+            ),
+            held: metrics.counter(
+                "nexis_intervals_held",
+                "Alerts about intervals that do not go on for a reason that is not their miners' doing",
             ),
         }
     }
@@ -165,6 +170,9 @@ impl Meter {
             }
             Event::Following { .. } => {
                 self.leader.set(0);
+            }
+            Event::Held { .. } => {
+                self.held.inc();
             }
             Event::Waiting { .. } => {
                 self.waits.inc();

@@ -51,8 +51,8 @@ fn tell(event: &Event) {
         Event::Revealed { epoch, block } => {
             tracing::info!(%epoch, %block, "the chain opened the commit");
         }
-        // The submitter has said it, as an error.
-        Event::RevealMissed { .. } | Event::EpochMissed { .. } => {}
+        // The scheduler has said it, as an error.
+        Event::Held { .. } | Event::RevealMissed { .. } | Event::EpochMissed { .. } => {}
         Event::Leading => tracing::info!("this process leads"),
         Event::Following { holder } => tracing::info!(holder, "another process leads"),
         Event::Waiting { on } => tracing::debug!(on, "waiting"),

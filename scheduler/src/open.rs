@@ -4,23 +4,34 @@
 use crate::context::Scheduler;
 use crate::error::SchedulerError;
 use crate::event::Event;
+use crate::round::At;
 use crate::{ledger, reduce};
-use nexis_ports::{ChainError, FetchLimits, Fetched, Roster};
+use nexis_ports::{ChainError, FetchLimits, Fetched, Roster, Write};
 use nexis_protocol::calendar::Calendar;
 use nexis_protocol::record_info::RecordIndex;
-use nexis_protocol::{BlockNumber, Digest, IntervalId, JobId, LeaderEpoch};
+use nexis_protocol::{BlockNumber, Digest, IntervalId, JobId};
 use nexis_wire::{PlannedMiner, RoundPlan, Wire};
 
-/// Largest record-info object. 64 MiB hold some three million clip starts.
-const MAX_RECORD_INFO_BYTES: u64 = 64 << 20;
+/// What opening came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Opened {
+    /// The round is open.
+    Open,
+    /// Its decisions are in the archive already.
+    Decided,
+}
 
-pub(crate) async fn open_round(
-    scheduler: &Scheduler,
-    epoch: LeaderEpoch,
-    interval: IntervalId,
-    head: BlockNumber,
-) -> Result<(), SchedulerError> {
+pub(crate) async fn open_round(scheduler: &Scheduler, at: At) -> Result<Opened, SchedulerError> {
     let archive = scheduler.ports.archive.as_ref();
+    let board = scheduler.ports.board.as_ref();
+    let At {
+        epoch,
+        head,
+        interval,
+    } = at;
+    if ledger::is_decided(archive, interval).await? {
+        return Ok(Opened::Decided);
+    }
     let mut plan = match ledger::load_plan(archive, interval).await? {
         Some(plan) => plan,
         None => {
@@ -36,17 +47,22 @@ pub(crate) async fn open_round(
         .clips_deadline
         .max(head.get() + scheduler.options.clips_deadline_blocks);
     let expected: Vec<JobId> = reduce::miner_ids(&plan);
-    scheduler
-        .ports
-        .board
-        .open(epoch, interval, plan.encode(), &expected)
-        .await?;
+    let bytes = plan.encode();
+    let opened = board.open(epoch, interval, bytes.clone(), &expected);
+    if opened.await? == Write::Retired {
+        tracing::warn!(
+            "the board has this interval as decided, and the archive, which was restored or changed, has no decisions \
+             of it: it is decided again"
+        );
+        board.discard(epoch, interval).await?;
+        board.open(epoch, interval, bytes, &expected).await?;
+    }
     tracing::info!(interval.id = %interval, miners = plan.miners.len(), "round opened");
     scheduler.emit(&Event::Opened {
         interval,
         miners: plan.miners.len(),
     });
-    Ok(())
+    Ok(Opened::Open)
 }
 
 async fn make_plan(
@@ -55,7 +71,9 @@ async fn make_plan(
     head: BlockNumber,
 ) -> Result<RoundPlan, SchedulerError> {
     let options = &scheduler.options;
-    let settled = Calendar::of(&options.rules.profile).eligible_from(interval);
+    let calendar = Calendar::of(&options.rules.profile);
+    debug_assert!(calendar.is_interval(interval), "{interval} is off the grid");
+    let settled = calendar.eligible_from(interval);
     let roster = roster_at(scheduler, settled.min(head)).await?;
     let index = read_index(scheduler).await?;
     let text = index.serialize();
@@ -119,17 +137,17 @@ async fn read_index(scheduler: &Scheduler) -> Result<RecordIndex, SchedulerError
         return Ok(RecordIndex::default());
     };
     let limits = FetchLimits {
-        max_bytes: MAX_RECORD_INFO_BYTES,
-        // Shorter than the lease: a store that is away must not cost the leadership, and is told about soon.
-        budget: scheduler.options.lease / 2,
+        max_bytes: scheduler.options.index.max_bytes,
+        budget: scheduler.options.index.budget,
     };
     match scheduler.ports.bucket.fetch(access, key, limits).await {
         Ok(Fetched::Found(object)) => RecordIndex::parse(&object.bytes)
             .map_err(|fault| SchedulerError::Index(fault.to_string())),
         Ok(Fetched::Missing) => Ok(RecordIndex::default()),
-        Ok(Fetched::TooLarge { bytes }) => Err(SchedulerError::Index(format!(
-            "it has {bytes} bytes, more than the {MAX_RECORD_INFO_BYTES} we read"
-        ))),
+        Ok(Fetched::TooLarge { bytes }) => Err(SchedulerError::IndexTooLarge {
+            bytes,
+            most: limits.max_bytes,
+        }),
         Ok(Fetched::Unreachable { last } | Fetched::TooSlow { last }) => {
             Err(SchedulerError::Index(last))
         }

@@ -198,6 +198,40 @@ fn drawn<'a>(
     })
 }
 
+/// Miners that have sampled rows, each once, in the plan's order.
+pub(crate) fn miners_with_clips<'a>(
+    plan: &'a RoundPlan,
+    clips: &'a ClipPlan,
+) -> impl Iterator<Item = &'a Hotkey> {
+    let mut seen = BTreeSet::new();
+    let miners = plan.miners.iter().zip(&clips.miners);
+    miners.filter_map(move |(miner, outcome)| {
+        let sampled = match outcome {
+            MinerOutcome::Judged { sampled, .. } => !sampled.is_empty(),
+            MinerOutcome::Absent | MinerOutcome::Rejected { .. } => false,
+        };
+        (sampled && seen.insert(&miner.hotkey)).then_some(&miner.hotkey)
+    })
+}
+
+/// A miner whose report must be among these, because arbitration has judged it, and is not.
+pub(crate) fn unreported<'a>(
+    plan: &'a RoundPlan,
+    clips: &ClipPlan,
+    reports: &[MinerReport],
+) -> Option<&'a Hotkey> {
+    let screened: BTreeSet<&Hotkey> = reports
+        .iter()
+        .filter(|report| matches!(report.outcome, ReportOutcome::Screened(_)))
+        .map(|report| &report.hotkey)
+        .collect();
+    let mut miners = plan.miners.iter().zip(&clips.miners);
+    miners.find_map(|(miner, outcome)| {
+        let judged = matches!(outcome, MinerOutcome::Judged { .. });
+        (judged && !screened.contains(&miner.hotkey)).then_some(&miner.hotkey)
+    })
+}
+
 /// Ids of the clip jobs of a plan; unpacks no rows.
 pub fn clip_ids(plan: &RoundPlan, clips: &ClipPlan, reports: &[MinerReport]) -> Vec<JobId> {
     drawn(plan, clips, reports)
@@ -211,13 +245,31 @@ pub fn clip_ids(plan: &RoundPlan, clips: &ClipPlan, reports: &[MinerReport]) -> 
         .collect()
 }
 
-/// The clip jobs of a plan, miner by miner: those of all miners together can be more than a million.
+/// Which of a miner's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// Those of the protocol's own sample.
+    Protocol,
+    /// Those that only `full` sampling adds.
+    Extra,
+}
+
+/// The clip jobs of a plan, miner by miner, in the order in which they are published: the protocol's own sample of
+/// every miner comes first. Those of all miners together can be more than a million.
 pub fn draw_by_miner<'a>(
     plan: &'a RoundPlan,
     clips: &'a ClipPlan,
     reports: &'a [MinerReport],
 ) -> impl Iterator<Item = Result<Vec<ClipJob>, WireError>> {
-    drawn(plan, clips, reports).map(|of| draw(plan, &of))
+    let shares = match plan.rules.sampling {
+        Sampling::Protocol => &[Share::Protocol][..],
+        Sampling::Full => &[Share::Protocol, Share::Extra][..],
+    };
+    let of_share = move |share: &Share| {
+        let share = *share;
+        drawn(plan, clips, reports).map(move |of| draw(plan, &of, share))
+    };
+    shares.iter().flat_map(of_share)
 }
 
 /// All clip jobs of a plan.
@@ -233,7 +285,11 @@ pub fn draw_jobs(
     Ok(jobs)
 }
 
-fn draw(plan: &RoundPlan, of: &Drawn<'_>) -> Result<Vec<ClipJob>, WireError> {
+fn draw(plan: &RoundPlan, of: &Drawn<'_>, share: Share) -> Result<Vec<ClipJob>, WireError> {
+    let is_of_share = |clip: &PlannedClip| clip.protocol == (share == Share::Protocol);
+    if !of.sampled.iter().any(is_of_share) {
+        return Ok(Vec::new());
+    }
     let rows = of.screened.rows.unpack()?;
     let model_rows = plan.rules.profile.vision_max_rows as usize;
     let vision = plan.rules.vision;
@@ -265,7 +321,11 @@ fn draw(plan: &RoundPlan, of: &Drawn<'_>) -> Result<Vec<ClipJob>, WireError> {
             rules: plan.rules.clone(),
         })
     };
-    of.sampled.iter().enumerate().map(job).collect()
+    let sampled = of.sampled.iter().enumerate();
+    sampled
+        .filter(|(_, clip)| is_of_share(clip))
+        .map(job)
+        .collect()
 }
 
 /// What a round's decisions are made of.
@@ -366,7 +426,7 @@ impl<'a> Findings<'a> {
 }
 
 /// Decisions of a round, in its order, and the miners for which none can be made because no report of ours
-/// came in time, or a sampled row has no verdict and nothing else speaks against the miner: neither an accept nor a
+/// came in time, or a row of the protocol's sample has no verdict and nothing else speaks against the miner: neither an accept nor a
 /// reject may be invented.
 pub fn decide_round(results: &Results<'_>, decided_at: f64) -> (Vec<Decision>, Vec<Hotkey>) {
     let findings = Findings::of(results);
@@ -410,9 +470,12 @@ fn decide_miner(
             pruned_global: *pruned_global,
             pruned_cross: *pruned_cross,
             hard: failures,
+            // What `full` sampling added and nobody looked at is no reason to leave the miner undecided.
             rows: sampled
                 .iter()
-                .map(|clip| findings.row(hotkey, clip.row))
+                .map(|clip| (clip.protocol, findings.row(hotkey, clip.row)))
+                .filter(|(protocol, findings)| *protocol || findings.is_some())
+                .map(|(_, findings)| findings)
                 .collect(),
         }),
     };

@@ -1,36 +1,59 @@
-//! The loop: look where each round stands, do the next thing, look again at the next block or hint.
+//! The loop: look where each round stands, do the next thing, look again at the next block or hint. A fault of one
+//! round is told, paced and retried, and holds up no other one.
 
+use crate::backlog::Backlog;
 use crate::context::Scheduler;
 use crate::error::SchedulerError;
 use crate::event::Event;
 use crate::jobs::Watch;
 use crate::lead::Lead;
+use crate::ledger;
+use crate::open::{self, Opened};
+use crate::pulse::{Pulse, route_of};
+use crate::round::{At, Notes, Step};
+use crate::stage_clock::StageClock;
 use crate::submit::{self, Look};
-use crate::vigil::Vigil;
-use crate::{ledger, open};
-use nexis_ports::FaultClass;
+use crate::trouble::Troubles;
+use nexis_ports::{BoardError, FaultClass, Tally};
 use nexis_protocol::calendar::Calendar;
 use nexis_protocol::{BlockNumber, IntervalId, LeaderEpoch};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
+
+/// Failing rounds that may be open beside those that are worked on: a fault of every round must not open all of them.
+const MOST_FAILING: usize = 16;
+/// Times of failed looks, in units of the options' `retry_unit`, after which an operator is alerted, and again.
+const ALERT_AFTER: u32 = 120;
 
 /// What the leader remembers between looks; a new leader starts without it.
 #[derive(Default)]
 struct Memory {
     /// The epoch that the rest belongs to.
     epoch: Option<LeaderEpoch>,
-    vigil: Vigil,
+    clock: StageClock,
+    pulse: Pulse,
     watches: BTreeMap<IntervalId, Watch>,
-    /// Newest interval with a plan in the archive, once looked up.
-    newest: Option<Option<IntervalId>>,
-    /// Rounds that were planned but are neither open nor decided: lost with the board.
-    lost: Vec<IntervalId>,
+    troubles: Troubles,
+    backlog: Backlog,
+    /// Rounds that were open at the last look and that we have not ended.
+    was_open: BTreeSet<IntervalId>,
+    /// The interval that could not be opened for a reason that holds for every other one.
+    blocked_by: Option<IntervalId>,
+}
+
+/// Looks that failed as a whole, one after the other.
+#[derive(Default)]
+struct Outage {
+    since: Option<Instant>,
+    alerted: u32,
 }
 
 impl Scheduler {
-    /// Runs until `stop`. Ends with an error only on something no retry mends.
+    /// Runs until `stop`. Ends with an error only when the very first look finds something that no retry mends: wrong
+    /// settings, refused credentials. Nothing that is stored or received ends it.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), SchedulerError> {
         let lead = Lead::new(&self.options.name, self.options.lease);
         let (looks, seen) = watch::channel(Look::default());
@@ -52,36 +75,55 @@ impl Scheduler {
     ) -> Result<(), SchedulerError> {
         let board = self.ports.board.as_ref();
         let mut memory = Memory::default();
-        let mut head = BlockNumber::new(0);
+        let (mut head, mut outage) = (None, Outage::default());
         while !stop.is_cancelled() {
-            let step = Box::pin(self.step(lead, &mut memory, looks, head));
+            let last = head.unwrap_or(BlockNumber::new(0));
+            let step = Box::pin(self.step(lead, &mut memory, looks, last));
             let step = tokio::select! {
                 () = stop.cancelled() => break,
                 step = lead.while_leading(board, step) => step,
             };
-            match step {
-                Ok(newest) => head = newest,
-                Err(fault) => match fault.class() {
-                    FaultClass::Fenced => {
-                        tracing::warn!(error = %fault, "lost leadership");
-                        lead.lost();
+            let fault = match step {
+                Ok(newest) => {
+                    head = Some(newest);
+                    outage = Outage::default();
+                    continue;
+                }
+                Err(fault) => fault,
+            };
+            match fault.class() {
+                FaultClass::Fenced => {
+                    tracing::warn!(error = %fault, "lost leadership");
+                    lead.lost();
+                }
+                FaultClass::Cancelled => break,
+                FaultClass::Permanent if head.is_none() => return Err(fault),
+                FaultClass::Transient | FaultClass::Permanent => {
+                    self.wait_out(&fault, &mut outage);
+                    tokio::select! {
+                        () = stop.cancelled() => break,
+                        () = tokio::time::sleep(self.options.retry_unit) => {}
                     }
-                    FaultClass::Transient => {
-                        tracing::warn!(error = %fault, "a step failed, looking again");
-                        self.emit(&Event::Waiting {
-                            on: fault.to_string(),
-                        });
-                        tokio::select! {
-                            () = stop.cancelled() => break,
-                            () = tokio::time::sleep(self.options.retry_unit) => {}
-                        }
-                    }
-                    FaultClass::Permanent => return Err(fault),
-                    FaultClass::Cancelled => break,
-                },
+                }
             }
         }
         Ok(())
+    }
+
+    /// Reports that a look failed as a whole.
+    fn wait_out(&self, fault: &SchedulerError, outage: &mut Outage) {
+        let since = *outage.since.get_or_insert_with(Instant::now);
+        let due = self.options.retry_unit * ALERT_AFTER * (outage.alerted + 1);
+        if since.elapsed() >= due {
+            outage.alerted += 1;
+            tracing::error!(error = %fault, seconds = since.elapsed().as_secs(),
+                "alert: nothing can be validated; trying again");
+        } else {
+            tracing::warn!(error = %fault, "a look failed, trying again");
+        }
+        self.emit(&Event::Waiting {
+            on: fault.to_string(),
+        });
     }
 
     /// One look. Returns the newest head it saw.
@@ -100,7 +142,7 @@ impl Scheduler {
         if epoch.is_some() && memory.epoch != epoch {
             *memory = Memory {
                 epoch,
-                vigil: Vigil::take_up(self.ports.board.as_ref(), head.number).await?,
+                clock: StageClock::restore(self.ports.board.as_ref()).await?,
                 ..Memory::default()
             };
             self.emit(&Event::Leading);
@@ -136,61 +178,251 @@ impl Scheduler {
         head: BlockNumber,
         memory: &mut Memory,
     ) -> Result<bool, SchedulerError> {
-        let mut moved = false;
-        let open = self.ports.board.rounds().await?;
-        memory.watches.retain(|interval, _| open.contains(interval));
-        for interval in &open {
-            let watch = memory.watches.entry(*interval).or_default();
-            let driving = self.drive(epoch, head, *interval, watch, &mut memory.vigil);
-            moved |= driving.instrument(self.span(*interval)).await?;
-        }
         let board = self.ports.board.as_ref();
-        memory.vigil.note(board, epoch, head, &open).await?;
-        if open.len() < self.options.max_open_rounds
-            && let Some(interval) = self.next_interval(head, &open, memory).await?
-        {
-            let opening = open::open_round(self, epoch, interval, head);
-            opening.instrument(self.span(interval)).await?;
-            memory.lost.retain(|lost| *lost != interval);
-            memory.newest = Some(memory.newest.flatten().max(Some(interval)));
-            moved = true;
+        let open = board.rounds().await?;
+        memory.note_open(&open);
+        let mut moved = false;
+        for (interval, tally) in self.tallies(epoch, head, &open, memory).await? {
+            let at = At {
+                epoch,
+                head,
+                interval,
+            };
+            let step = self.drive_one(at, tally, memory);
+            moved |= step.instrument(self.span(interval)).await?;
         }
-        Ok(moved)
+        memory.clock.note(board, epoch, head, &open).await?;
+        Ok(self.open_next(epoch, head, &open, memory).await? || moved)
     }
 
-    /// The next interval to open: one that was lost with the board, else the one after the newest that was
-    /// ever opened, else (at the very first start) the newest eligible one.
-    async fn next_interval(
+    /// Where the rounds that are due stand, and whether workers take their jobs.
+    async fn tallies(
         &self,
+        epoch: LeaderEpoch,
         head: BlockNumber,
         open: &[IntervalId],
         memory: &mut Memory,
-    ) -> Result<Option<IntervalId>, SchedulerError> {
-        let calendar = Calendar::of(&self.options.rules.profile);
-        let archive = self.ports.archive.as_ref();
-        let newest = if let Some(newest) = memory.newest {
-            newest
-        } else {
-            let known = ledger::known(archive).await?;
-            memory.lost = known.undecided;
-            memory.lost.retain(|lost| !open.contains(lost));
-            *memory.newest.insert(known.newest)
-        };
-        if let Some(lost) = memory.lost.first() {
-            return Ok(Some(*lost));
+    ) -> Result<Vec<(IntervalId, Tally)>, SchedulerError> {
+        let (board, queue) = (self.ports.board.as_ref(), self.ports.queue.as_ref());
+        let mut tallies = Vec::new();
+        for interval in open.iter().copied() {
+            if !memory.troubles.is_due(interval) {
+                continue;
+            }
+            match board.tally(interval).await {
+                Ok(Some(tally)) => tallies.push((interval, tally)),
+                Ok(None) => {}
+                Err(fault) => {
+                    let at = At {
+                        epoch,
+                        head,
+                        interval,
+                    };
+                    let failed = self.round_failed(at, fault.into(), memory);
+                    failed.instrument(self.span(interval)).await?;
+                }
+            }
         }
-        let Some(eligible) = calendar.newest_eligible(head) else {
-            return Ok(None);
+        for (interval, tally) in &tallies {
+            let Some(route) = route_of(tally.stage) else {
+                continue;
+            };
+            let within = self.options.lease / 2;
+            memory.pulse.probe(queue, route, head, within).await;
+            let watch = memory.watches.entry(*interval).or_default();
+            let before = watch.shown;
+            self.show(*interval, *tally, watch);
+            if before != watch.shown && tally.done > 0 {
+                memory.pulse.progressed(route);
+            }
+        }
+        Ok(tallies)
+    }
+
+    /// One step of one round. A fault of the round ends here.
+    async fn drive_one(
+        &self,
+        at: At,
+        tally: Tally,
+        memory: &mut Memory,
+    ) -> Result<bool, SchedulerError> {
+        let interval = at.interval;
+        let overtaken = memory.is_overtaken(interval);
+        let notes = Notes {
+            watch: memory.watches.entry(interval).or_default(),
+            clock: &mut memory.clock,
+            pulse: &mut memory.pulse,
+            overtaken,
         };
-        let next = match newest {
-            Some(newest) => calendar.next(newest),
-            None => {
-                // Kept, so that an outage right now does not move the beginning.
-                let previous = calendar.previous(eligible);
-                memory.newest = (previous < eligible).then_some(Some(previous));
-                eligible
+        let step = match self.drive(at, tally, notes).await {
+            Ok(step) => step,
+            Err(fault) => {
+                self.round_failed(at, fault, memory).await?;
+                return Ok(false);
             }
         };
-        Ok((next <= eligible).then_some(next))
+        if let Step::Held(why) = &step {
+            if memory.troubles.held(interval, at.head) {
+                tracing::error!(
+                    why,
+                    "alert: the interval is held open; nothing is said about its miners"
+                );
+                self.set_aside(interval, why).await;
+            }
+            return Ok(false);
+        }
+        if step == Step::Ended {
+            memory.was_open.remove(&interval);
+        }
+        if memory.troubles.cleared(interval) {
+            tracing::info!("the interval goes on");
+        }
+        Ok(step != Step::Waits)
+    }
+
+    /// What a fault of one round means: that round is tried again later. What the board lost or garbled is removed from
+    /// it, and the round is opened again from its plan.
+    async fn round_failed(
+        &self,
+        at: At,
+        fault: SchedulerError,
+        memory: &mut Memory,
+    ) -> Result<(), SchedulerError> {
+        let interval = at.interval;
+        if matches!(fault.class(), FaultClass::Fenced | FaultClass::Cancelled) {
+            return Err(fault);
+        }
+        let why = fault.to_string();
+        let unit = self.options.retry_unit;
+        if memory.troubles.failed(interval, at.head, &fault, unit) {
+            tracing::error!(
+                error = why,
+                "alert: the interval cannot go on; it is tried again, and the others go on"
+            );
+            self.set_aside(interval, &why).await;
+        } else {
+            tracing::warn!(
+                error = why,
+                "a step of the interval failed, trying it again"
+            );
+        }
+        self.emit(&Event::Waiting {
+            on: format!("interval {interval}: {why}"),
+        });
+        let is_of_board = matches!(
+            fault,
+            SchedulerError::StateLost(_)
+                | SchedulerError::Board(BoardError::Corrupt(_) | BoardError::Refused(_))
+        );
+        if is_of_board {
+            match self.ports.board.discard(at.epoch, interval).await {
+                Ok(_) => memory.reopen(interval),
+                Err(fault) if fault.class() == FaultClass::Fenced => return Err(fault.into()),
+                Err(fault) => tracing::warn!(error = %fault, "could not remove the round"),
+            }
+        } else {
+            memory.watches.entry(interval).or_default().failed = Some(why);
+        }
+        Ok(())
+    }
+
+    /// Opens the next interval. A fault holds up the others only when it would be theirs, too.
+    async fn open_next(
+        &self,
+        epoch: LeaderEpoch,
+        head: BlockNumber,
+        open: &[IntervalId],
+        memory: &mut Memory,
+    ) -> Result<bool, SchedulerError> {
+        let is_failing = |interval: &&IntervalId| memory.troubles.is_failing(**interval);
+        let failing = open.iter().filter(is_failing).count();
+        let blocked = memory
+            .blocked_by
+            .is_some_and(|by| !memory.troubles.is_due(by));
+        if open.len() - failing >= self.options.max_open_rounds
+            || failing >= MOST_FAILING
+            || blocked
+        {
+            return Ok(false);
+        }
+        let calendar = Calendar::of(&self.options.rules.profile);
+        let archive = self.ports.archive.as_ref();
+        let filled = memory.backlog.fill(archive, calendar, head, open);
+        filled.await?;
+        let troubles = &memory.troubles;
+        let is_due = |interval| troubles.is_due(interval);
+        let Some(interval) = memory.backlog.first(calendar, head, is_due) else {
+            return Ok(false);
+        };
+        let at = At {
+            epoch,
+            head,
+            interval,
+        };
+        let opening = open::open_round(self, at);
+        match opening.instrument(self.span(interval)).await {
+            Ok(opened) => {
+                memory.blocked_by = None;
+                memory.backlog.remove(interval);
+                if opened == Opened::Open {
+                    memory.was_open.insert(interval);
+                }
+                memory.troubles.cleared(interval);
+                Ok(true)
+            }
+            Err(fault) => {
+                memory.blocked_by = (!fault.is_about_stored_data()).then_some(interval);
+                let failed = self.round_failed(at, fault, memory);
+                failed.instrument(self.span(interval)).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Reports that a round does not go on, and notes why in the archive, for `nexis status`. Nothing depends on it.
+    async fn set_aside(&self, interval: IntervalId, why: &str) {
+        self.emit(&Event::Held {
+            interval,
+            why: why.to_owned(),
+        });
+        let archive = self.ports.archive.as_ref();
+        if let Err(error) = ledger::set_aside(archive, interval, why).await {
+            tracing::debug!(%error, "could not note in the archive why the interval does not go on");
+        }
+    }
+}
+
+impl Memory {
+    /// Forgets what belongs to rounds that are open no more. One that we did not end was lost with its keys.
+    fn note_open(&mut self, open: &[IntervalId]) {
+        self.watches.retain(|interval, _| open.contains(interval));
+        let gone: Vec<IntervalId> = self
+            .was_open
+            .iter()
+            .filter(|interval| !open.contains(interval))
+            .copied()
+            .collect();
+        for interval in gone {
+            tracing::warn!(%interval, "the board has forgotten an open round: it is opened again from its plan");
+            self.reopen(interval);
+        }
+        self.was_open.extend(open);
+    }
+
+    fn reopen(&mut self, interval: IntervalId) {
+        self.was_open.remove(&interval);
+        self.watches.remove(&interval);
+        self.clock.restart(interval);
+        self.backlog.add(interval);
+    }
+
+    fn is_overtaken(&self, interval: IntervalId) -> bool {
+        let Some(own) = self.watches.get(&interval) else {
+            return false;
+        };
+        let others = self.watches.iter().filter(|(other, _)| **other != interval);
+        others
+            .into_iter()
+            .any(|(_, other)| own.is_overtaken_by(other))
     }
 }

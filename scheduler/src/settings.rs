@@ -1,7 +1,7 @@
 //! Settings to a scheduler's options and its chain (feature `settings`). Shared by `nexis validate` and
 //! `nexis-scheduler`; kept out of `nexis-wiring` because the chain can sign, and a worker links that crate.
 
-use crate::SchedulerOptions;
+use crate::{IndexLimits, SchedulerOptions};
 use nexis_chain::{ChainClient, ChainPort, ConnectOptions, GenesisRule, Network, Wallet};
 use nexis_runtime::{Secret, Settings};
 use nexis_wiring::WrongSetting;
@@ -26,6 +26,10 @@ pub fn options(settings: &Settings, name: String) -> Result<SchedulerOptions, Wr
         name,
         rules,
         record_info: nexis_wiring::record_info(settings),
+        index: IndexLimits {
+            max_bytes: settings.record_info.max_bytes,
+            budget: settings.record_info.budget,
+        },
         exclude: settings.validator.exclude_hotkeys.iter().cloned().collect(),
         miners_deadline_blocks: (length * MINERS_DEADLINE_PERCENT).div_ceil(100),
         clips_deadline_blocks: (length * CLIPS_DEADLINE_PERCENT).div_ceil(100),

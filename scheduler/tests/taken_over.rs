@@ -105,6 +105,7 @@ async fn a_plan_that_the_old_leader_stores_while_the_next_one_looks_is_opened() 
         name: "the next leader".to_owned(),
         rules,
         record_info: None,
+        index: nexis_scheduler::IndexLimits::default(),
         exclude: BTreeSet::new(),
         miners_deadline_blocks: 1_000,
         clips_deadline_blocks: 2_000,

@@ -47,6 +47,7 @@ fn options(rules: JobRules) -> SchedulerOptions {
         name: "bench".to_owned(),
         rules,
         record_info: None,
+        index: nexis_scheduler::IndexLimits::default(),
         exclude: BTreeSet::new(),
         miners_deadline_blocks: 1_000,
         clips_deadline_blocks: 2_000,

@@ -247,6 +247,7 @@ impl World {
             name: format!("scheduler-{}", self.started),
             rules: JobRules::plain(NETUID, profile()),
             record_info: None,
+            index: nexis_scheduler::IndexLimits::default(),
             exclude: BTreeSet::new(),
             miners_deadline_blocks: 8,
             clips_deadline_blocks: 18,

@@ -232,6 +232,7 @@ impl<'a> World<'a> {
             name: format!("scheduler-{}", self.started),
             rules: JobRules::plain(Netuid::new(70), profile()),
             record_info: None,
+            index: nexis_scheduler::IndexLimits::default(),
             exclude: BTreeSet::new(),
             miners_deadline_blocks: DEADLINES.0,
             clips_deadline_blocks: DEADLINES.1,

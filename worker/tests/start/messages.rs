@@ -198,6 +198,7 @@ async fn scheduler(queue: AmqpQueue, redis: &Redis, folder: &Path, profile: &Pro
             )
         },
         record_info: None,
+        index: nexis_scheduler::IndexLimits::default(),
         exclude: BTreeSet::new(),
         miners_deadline_blocks: 20,
         clips_deadline_blocks: 40,

@@ -107,6 +107,10 @@ pub struct RecordInfoSettings {
     pub bucket: String,
     /// Its key in the bucket.
     pub object_key: String,
+    /// Largest index that is read.
+    pub max_bytes: u64,
+    /// Time for reading it once.
+    pub budget: Duration,
     /// Account id of the bucket.
     pub account_id: Option<String>,
     /// Keys that read it.
@@ -370,6 +374,8 @@ impl Settings {
             record_info: RecordInfoSettings {
                 bucket: r.text_or_empty("NEXIS_RECORD_INFO_BUCKET"),
                 object_key: r.text_or_empty("NEXIS_RECORD_INFO_OBJECT_KEY"),
+                max_bytes: r.bytes("NEXIS_RECORD_INFO_MAX_BYTES"),
+                budget: r.duration("NEXIS_RECORD_INFO_BUDGET"),
                 account_id: r.text("NEXIS_RECORD_INFO_ACCOUNT_ID"),
                 read: keys(
                     r,

@@ -112,6 +112,8 @@ pub const TABLE: &[Entry] = &[
 
     entry("NEXIS_RECORD_INFO_BUCKET", "record_info.bucket", Kind::Text, "nexis-record-info", "Bucket of the global overlap index."),
     entry("NEXIS_RECORD_INFO_OBJECT_KEY", "record_info.object_key", Kind::Text, "record_info.json", "Key of the index in that bucket."),
+    entry("NEXIS_RECORD_INFO_MAX_BYTES", "record_info.max_bytes", Kind::Bytes, "256MiB", "Largest index that is read. A larger one is an alert: no interval is opened until this is raised."),
+    entry("NEXIS_RECORD_INFO_BUDGET", "record_info.budget", Kind::Duration, "5m", "Time for reading the index once."),
     entry("NEXIS_RECORD_INFO_ACCOUNT_ID", "record_info.account_id", Kind::Text, "", "Account id of that bucket; without it and the read keys no index is used."),
     entry("NEXIS_RECORD_INFO_READ_ACCESS_KEY", "record_info.read_access_key", Kind::Secret, "", "Read access key of the index."),
     entry("NEXIS_RECORD_INFO_READ_SECRET_KEY", "record_info.read_secret_key", Kind::Secret, "", "Read secret key of the index."),

@@ -8,7 +8,7 @@ use nexis_runtime::lifecycle::{Spawner, Stop};
 use nexis_runtime::{Exit, Lifecycle, Settings};
 use nexis_scheduler::{Scheduler, SchedulerPorts, settings};
 use nexis_wiring::WrongSetting;
-use nexis_wiring::fleet::{self, Broker, FleetError, Vitals};
+use nexis_wiring::fleet::{self, Broker, Declares, FleetError, Vitals};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -51,12 +51,15 @@ async fn scheduler(
         .map_err(|fault| WrongSetting::one(format!("NEXIS_WORKDIR: {fault}")))?;
     let broker = fleet::queue(given, stop, vitals).await?;
     let board = fleet::board(given, stop, vitals).await?;
-    fleet::watch(vitals, tasks, &broker, &board);
+    let chain = Arc::new(chain);
+    fleet::watch(vitals, tasks, (&broker, Declares::Yes), &board);
+    fleet::watch_chain(vitals, tasks, chain.clone());
+    fleet::watch_store(vitals, tasks, given);
     fleet::watch_depths(vitals, tasks, &broker);
     let ports = SchedulerPorts {
         queue: Arc::new(broker.clone()),
         board: Arc::new(board),
-        chain: Arc::new(chain),
+        chain,
         archive: Arc::new(archive),
         bucket: Arc::new(bucket),
     };
@@ -171,7 +174,7 @@ async fn once(
             Exit::Asked
         }
         Err(fault) => {
-            eprintln!("{fault}");
+            eprintln!("{}", given.redactor().apply(&fault.to_string()));
             Exit::Config
         }
     }

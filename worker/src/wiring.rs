@@ -4,7 +4,7 @@ use nexis_ports::Bucket;
 use nexis_runtime::lifecycle::{Spawner, Stop};
 use nexis_runtime::{Exit, Lifecycle, Settings};
 use nexis_wiring::WrongSetting;
-use nexis_wiring::fleet::{self, Broker, FleetError, Vitals};
+use nexis_wiring::fleet::{self, Broker, Declares, FleetError, Vitals};
 use nexis_worker::measure::Prober;
 use nexis_worker::{Worker, WorkerOptions, WorkerPorts};
 use std::sync::Arc;
@@ -77,7 +77,8 @@ async fn ports(
         .map_err(|fault| WrongSetting::one(format!("reading clips: {fault}")))?;
     let broker = fleet::queue(given, stop, vitals).await?;
     let board = fleet::board(given, stop, vitals).await?;
-    fleet::watch(vitals, tasks, &broker, &board);
+    fleet::watch(vitals, tasks, (&broker, Declares::No), &board);
+    fleet::watch_store(vitals, tasks, given);
     let ports = WorkerPorts {
         queue: Arc::new(broker.clone()),
         board: Arc::new(board),

@@ -1,13 +1,16 @@
 //! A connection to the broker, made again when it broke. A process has two: the broker stops reading from a
 //! connection that publishes while it has an alarm, and acknowledgements must not wait behind that (ADR 0017).
 
+use crate::dial;
 use crate::meter::Meter;
 use crate::topology::Topology;
 use futures::StreamExt;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, Event};
 use nexis_ports::QueueError;
+use nexis_runtime::Address;
 use nexis_runtime::metrics::Metrics;
+use nexis_runtime::tls::TlsOptions;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
@@ -17,12 +20,16 @@ use tokio::time::Instant;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Longest pause: a broker that comes back is used again within this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Longest wait for a connection: a port that takes connections and does not speak AMQP is reported within this.
+const CONNECT_WITHIN: Duration = Duration::from_secs(8);
 
 /// Settings of a queue.
 #[derive(Clone)]
 pub struct AmqpOptions {
-    /// `amqp://user:password@host:port/vhost`.
-    pub url: String,
+    /// `amqp://user:password@host:port/vhost`, or `amqps://` for TLS; or why it cannot be read.
+    pub address: Result<Address, QueueError>,
+    /// How TLS is made.
+    pub tls: TlsOptions,
     /// Names and limits.
     pub topology: Topology,
     /// Time for a connection to come up, for a confirm and for any answer.
@@ -35,9 +42,15 @@ pub struct AmqpOptions {
 
 impl AmqpOptions {
     /// The usual settings.
-    pub fn new(url: impl Into<String>, topology: Topology) -> Self {
+    pub fn new(url: impl AsRef<str>, topology: Topology) -> Self {
+        Self::at(dial::parse(url.as_ref()), topology)
+    }
+
+    /// The usual settings for an address that was read before.
+    pub fn at(address: Result<Address, QueueError>, topology: Topology) -> Self {
         Self {
-            url: url.into(),
+            address,
+            tls: TlsOptions::new("NEXIS_AMQP"),
             topology,
             // A broker under memory alarm stops reading; longer than this and the caller should look again.
             answer_within: Duration::from_secs(30),
@@ -107,7 +120,7 @@ impl Link {
         what: &str,
         call: impl Future<Output = lapin::Result<T>>,
     ) -> Result<T, QueueError> {
-        let call = async { call.await.map_err(|error| queue_error(&error)) };
+        let call = async { call.await.map_err(|error| self.fault(&error)) };
         self.before(self.options.answer_within, what, call).await
     }
 
@@ -125,6 +138,33 @@ impl Link {
             () = tokio::time::sleep(limit) => Err(QueueError::Unavailable(format!(
                 "{what}: no answer within {limit:?}"
             ))),
+        }
+    }
+
+    /// What a client's error means to the caller, in words for the operator and without credentials.
+    pub(crate) fn fault(&self, error: &lapin::Error) -> QueueError {
+        if let Some(why) = self.options.tls.explain(error) {
+            return QueueError::Refused(why);
+        }
+        self.discreet(queue_error(error))
+    }
+
+    /// The same failure without credentials in its text.
+    pub(crate) fn discreet(&self, fault: QueueError) -> QueueError {
+        let Ok(address) = &self.options.address else {
+            return fault;
+        };
+        match fault {
+            QueueError::Unavailable(why) => QueueError::Unavailable(address.hide(&why).into()),
+            QueueError::Refused(why) if dial::names_empty_vhost(address) => {
+                QueueError::Refused(format!(
+                    "{} (the address ends in '/', which names a virtual host without a name: for the one called '/' \
+                     write /%2f)",
+                    address.hide(&why)
+                ))
+            }
+            QueueError::Refused(why) => QueueError::Refused(address.hide(&why).into()),
+            other => other,
         }
     }
 
@@ -205,8 +245,17 @@ impl Link {
         }
         let name = self.purpose.name().into();
         let properties = ConnectionProperties::default().with_connection_name(name);
-        let connect = Connection::connect(&self.options.url, properties);
-        match self.within("connecting to the broker", connect).await {
+        let address = self.options.address.clone()?;
+        // Boxed: large, and rare beside the calls that would carry room for it.
+        let connect = Box::pin(async {
+            let connected = dial::connect(&self.options, &address, properties).await;
+            connected.map_err(|error| self.fault(&error))
+        });
+        let limit = CONNECT_WITHIN.min(self.options.answer_within);
+        match self
+            .before(limit, "connecting (does this port speak AMQP?)", connect)
+            .await
+        {
             Ok(connection) => {
                 let connection = Arc::new(connection);
                 self.follow(&connection);

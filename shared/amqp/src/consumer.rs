@@ -1,5 +1,5 @@
 use crate::acks::Acks;
-use crate::connection::{Link, queue_error};
+use crate::connection::Link;
 use crate::publishing::{Publisher, REASON, TRACE};
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -103,7 +103,7 @@ impl Deliveries for Consumer {
                     return Ok(Delivery::new(message, attempt, Box::new(ticket)));
                 }
                 Some(Err(error)) => {
-                    tracing::warn!(error = %queue_error(&error), "consuming broke off");
+                    tracing::warn!(error = %self.link.fault(&error), "consuming broke off");
                     self.stream = None;
                 }
                 // The queue was deleted, or moved to another node.

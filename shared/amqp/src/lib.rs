@@ -11,6 +11,7 @@ mod acks;
 mod connection;
 mod consumer;
 mod dead;
+mod dial;
 mod meter;
 mod publishing;
 mod queue;

@@ -36,7 +36,7 @@ impl Meter {
         Self {
             connections: metrics.counter(
                 "nexis_queue_connections",
-                "Connections made to the broker; more than one means that it was lost",
+                "Connections made to the broker; more than two mean that it was lost",
             ),
             published: metrics.counters(
                 "nexis_queue_published",

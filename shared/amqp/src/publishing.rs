@@ -3,7 +3,7 @@
 //! A pool, so that two calls never wait for each other's confirms and an error on one channel (which closes it)
 //! costs the other nothing.
 
-use crate::connection::{Link, queue_error};
+use crate::connection::Link;
 use crate::meter::Meter;
 use deadpool::Runtime;
 use deadpool::managed::{self, Metrics, Object, Pool, PoolError, RecycleError};
@@ -114,7 +114,7 @@ impl Publisher {
             let confirmed = async { sending.await?.await }.await;
             if let Err(error) = confirmed {
                 drop(Object::take(channel));
-                return Err(queue_error(&error));
+                return Err(self.link.fault(&error));
             }
             Ok(())
         };
@@ -241,8 +241,8 @@ impl Publisher {
         let key = route.name().into();
         let sending =
             channel.basic_publish(exchange.into(), key, options, &message.body, properties);
-        let confirm = sending.await.map_err(|error| queue_error(&error))?;
-        let confirmation = confirm.await.map_err(|error| queue_error(&error))?;
+        let confirm = sending.await.map_err(|error| self.link.fault(&error))?;
+        let confirmation = confirm.await.map_err(|error| self.link.fault(&error))?;
         self.meter.confirm.observe(began.elapsed().as_secs_f64());
         let refused = confirmation.is_nack();
         if confirmation.take_message().is_some() {

@@ -28,12 +28,16 @@ impl AmqpQueue {
 
     /// Declares the topology.
     pub async fn apply(&self) -> Result<(), QueueError> {
-        topology::apply(self.link.connection().await?.as_ref(), self.topology()).await
+        let connection = self.link.connection().await?;
+        let applied = topology::apply(connection.as_ref(), self.topology()).await;
+        applied.map_err(|fault| self.link.discreet(fault))
     }
 
     /// Checks the topology without changing it.
     pub async fn verify(&self) -> Result<(), QueueError> {
-        topology::verify(self.link.connection().await?.as_ref(), self.topology()).await
+        let connection = self.link.connection().await?;
+        let verified = topology::verify(connection.as_ref(), self.topology()).await;
+        verified.map_err(|fault| self.link.discreet(fault))
     }
 
     /// Closes the connections in good order.

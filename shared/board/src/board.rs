@@ -1,14 +1,14 @@
 use crate::clips::{Clip, Waiting, posted};
+use crate::hints::Hints;
 use crate::keys::{Keys, RoundKeys};
 use crate::leading::{Next, Removal, verdict};
 use crate::link::{Ask, Links};
 use crate::meter::{Call, Meter};
-use crate::options::{Address, RedisOptions};
+use crate::options::{RedisOptions, Site};
 use crate::script::Scripts;
 use async_trait::async_trait;
 use nexis_ports::{Board, BoardError, Leadership, Posted, Stage, Tally, Write};
 use nexis_protocol::{Hotkey, IntervalId, JobId, LeaderEpoch};
-use redis::aio::PubSub;
 use redis::{Cmd, Script};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(crate) struct Inner {
     /// The epoch that this process has stamped on every listed interval.
     stamped: AtomicU64,
     /// The subscription that [`Board::changed`] listens on; hints wait in it between two calls.
-    pub(crate) hints: Mutex<Option<PubSub>>,
+    pub(crate) hints: Mutex<Option<Hints>>,
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -73,10 +73,10 @@ pub(crate) const fn number(stage: Stage) -> u8 {
 impl RedisBoard {
     /// Connects, and checks that the server answers and lets us in.
     pub async fn connect(options: RedisOptions) -> Result<Self, BoardError> {
-        let address = Address::parse(&options.url)?;
+        let site = Site::new(options.addresses?, options.tls)?;
         let meter = Meter::new(&options.metrics);
         let (size, answer) = (options.connections, options.answer_within);
-        let links = Links::new(address, size, answer, meter.clone()).await?;
+        let links = Links::new(site, size, answer, meter.clone()).await?;
         let inner = Inner {
             links,
             keys: Keys::new(options.netuid),
@@ -92,19 +92,8 @@ impl RedisBoard {
         let board = Self {
             inner: Arc::new(inner),
         };
-        board.look().await?;
+        board.check().await?;
         Ok(board)
-    }
-
-    /// Whether the board answers.
-    pub async fn look(&self) -> Result<(), BoardError> {
-        // The lease, because that a cluster answers one node's PING says nothing about the slot it lies in.
-        let lease = self.inner.keys.lease();
-        let links = &self.inner.links;
-        links
-            .ask::<Option<String>>(Call::Read, &Ask::One(Cmd::get(&lease)))
-            .await
-            .map(|_| ())
     }
 
     pub(crate) async fn script<T: redis::FromRedisValue>(

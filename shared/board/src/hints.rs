@@ -1,13 +1,19 @@
 //! Waiting for a hint that something changed.
 
 use crate::board::RedisBoard;
-use crate::link::board_error;
 use futures::StreamExt;
 use nexis_ports::BoardError;
+use redis::aio::PubSub;
 use std::time::Duration;
 
 /// Between two attempts to subscribe.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// The subscription, and how often all connections had been dropped when it was made.
+pub(crate) struct Hints {
+    subscription: PubSub,
+    drops: u64,
+}
 
 impl RedisBoard {
     pub(crate) async fn wait_for_change(&self, at_most: Duration) {
@@ -25,15 +31,19 @@ impl RedisBoard {
 
     async fn wait_for_hint(&self) -> Result<(), BoardError> {
         let mut hints = self.inner.hints.lock().await;
-        if hints.is_none() {
-            let channel = self.inner.keys.channel();
-            let subscription = self.inner.links.subscribe(&channel).await;
-            let subscription = subscription.map_err(|error| board_error(&error))?;
-            // What happened before we listened was not heard: let the caller look.
-            *hints = Some(subscription);
-            return Ok(());
+        let drops = self.inner.links.drops();
+        // Connections that were dropped because another server leads: this one goes with them.
+        if hints.as_ref().is_some_and(|hints| hints.drops != drops) {
+            *hints = None;
         }
-        let Some(subscription) = hints.as_mut() else {
+        let Some(Hints { subscription, .. }) = hints.as_mut() else {
+            let channel = self.inner.keys.channel();
+            let subscription = self.inner.links.subscribe(&channel).await?;
+            // What happened before we listened was not heard: let the caller look.
+            *hints = Some(Hints {
+                subscription,
+                drops,
+            });
             return Ok(());
         };
         let mut messages = subscription.on_message();

@@ -44,11 +44,51 @@ impl Keys {
         format!("{}:changed", self.subnet)
     }
 
+    /// Keys in the subnet's slot that only show what is allowed.
+    pub(crate) fn probe(&self) -> Probe {
+        let tag = format!("{{{}}}", self.subnet);
+        let pattern = format!("{tag}:*");
+        Probe::new(&tag, pattern)
+    }
+
+    /// The same in an interval's slot; no interval has this name.
+    pub(crate) fn round_probe(&self) -> Probe {
+        let tag = format!("{{{}:i:probe}}", self.subnet);
+        Probe::new(&tag, format!("{{{}:i:*", self.subnet))
+    }
+
     /// Names of one interval.
     pub(crate) fn round(&self, interval: IntervalId) -> RoundKeys {
         RoundKeys {
             tag: format!("{{{}:i:{interval}}}", self.subnet),
         }
+    }
+}
+
+/// Keys of a string, a hash, a set and a sorted set that only show what is allowed.
+#[derive(Debug, Clone)]
+pub(crate) struct Probe {
+    pattern: String,
+    keys: [String; 4],
+}
+
+impl Probe {
+    fn new(tag: &str, pattern: String) -> Self {
+        let key = |kind: &str| format!("{tag}:probe:{kind}");
+        Self {
+            pattern,
+            keys: [key("string"), key("hash"), key("set"), key("sorted")],
+        }
+    }
+
+    /// String, hash, set, sorted set.
+    pub(crate) fn keys(&self) -> &[String; 4] {
+        &self.keys
+    }
+
+    /// The keys that are like these, as a rule for a user names them.
+    pub(crate) fn pattern(&self) -> &str {
+        &self.pattern
     }
 }
 

@@ -33,6 +33,7 @@ mod link;
 mod meter;
 mod options;
 mod reading;
+mod ready;
 mod script;
 
 pub use board::RedisBoard;

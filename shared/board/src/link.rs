@@ -1,17 +1,21 @@
 //! Connections: a pool whose members are thrown away when they failed, and one retry on a fresh one.
 
 use crate::meter::{Call, Meter};
-use crate::options::Address;
+use crate::options::{Server, Site};
 use deadpool::Runtime;
 use deadpool::managed::{self, Metrics, Object, Pool, PoolError, RecycleError, TimeoutType};
 use nexis_ports::BoardError;
+use nexis_runtime::tls;
 use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, InfoDict, Pipeline, RedisError,
-    RedisFuture, ScriptInvocation, ServerErrorKind, Value,
+    AsyncConnectionConfig, ClientTlsConfig, Cmd, ErrorKind, FromRedisValue, InfoDict, Pipeline,
+    RedisError, RedisFuture, ScriptInvocation, ServerErrorKind, TlsCertificates, Value,
 };
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Time for a connection to come up.
@@ -62,19 +66,23 @@ pub(crate) struct Link {
 /// Makes connections; lets go of those that failed. No ping per use: every call may be repeated, so a
 /// dead connection costs one retry, not a round trip per call.
 pub(crate) struct Linker {
-    address: Address,
+    site: Site,
     cluster: Option<ClusterClient>,
     config: AsyncConnectionConfig,
 }
 
 impl managed::Manager for Linker {
     type Type = Link;
-    type Error = RedisError;
+    type Error = BoardError;
 
-    async fn create(&self) -> Result<Link, RedisError> {
-        let wire = match &self.cluster {
-            Some(cluster) => Wire::Cluster(cluster.get_async_connection().await?),
-            None => Wire::One(connect(self.address.first(), &self.config).await?),
+    async fn create(&self) -> Result<Link, BoardError> {
+        let wire = match (&self.cluster, self.site.servers()) {
+            (Some(cluster), _) => {
+                let connected = cluster.get_async_connection().await;
+                Wire::Cluster(connected.map_err(|error| fault(&self.site, &error))?)
+            }
+            (None, [server, ..]) => Wire::One(connect(&self.site, server, &self.config).await?),
+            (None, []) => return Err(BoardError::Refused("it has no address".to_owned())),
         };
         Ok(Link {
             wire,
@@ -82,7 +90,7 @@ impl managed::Manager for Linker {
         })
     }
 
-    async fn recycle(&self, link: &mut Link, _: &Metrics) -> managed::RecycleResult<RedisError> {
+    async fn recycle(&self, link: &mut Link, _: &Metrics) -> managed::RecycleResult<BoardError> {
         if link.broken {
             Err(RecycleError::message("it failed before"))
         } else {
@@ -91,13 +99,41 @@ impl managed::Manager for Linker {
     }
 }
 
+/// Opens a stream; over TLS when the address says so.
+async fn dial(site: &Site, server: &Server) -> Result<tls::Stream, BoardError> {
+    let options = server.is_encrypted().then_some(&site.tls);
+    let dialled = tls::dial(server.address.host(), server.port(), options).await;
+    dialled.map_err(|error| match site.tls.explain(&error) {
+        Some(why) => BoardError::Refused(why),
+        None => BoardError::Unavailable(site.hide(&error.to_string())),
+    })
+}
+
 async fn connect(
-    client: &Client,
+    site: &Site,
+    server: &Server,
     config: &AsyncConnectionConfig,
-) -> Result<MultiplexedConnection, RedisError> {
-    client
-        .get_multiplexed_async_connection_with_config(config)
-        .await
+) -> Result<MultiplexedConnection, BoardError> {
+    let connecting = async {
+        let stream = dial(site, server).await?;
+        let login = server.info.redis_settings();
+        let connected = MultiplexedConnection::new_with_config(login, stream, config.clone()).await;
+        let (connection, driver) = connected.map_err(|error| fault(site, &error))?;
+        // Ends when the connection is dropped.
+        tokio::runtime::Handle::current().spawn(driver);
+        Ok(connection)
+    };
+    let connected = tokio::time::timeout(CONNECT, connecting).await;
+    connected.unwrap_or_else(|_| {
+        let over = if server.is_encrypted() {
+            " over TLS"
+        } else {
+            ""
+        };
+        Err(BoardError::Unavailable(format!(
+            "no answer to a greeting within {CONNECT:?}: does this port speak Redis{over}?"
+        )))
+    })
 }
 
 /// What may be asked of a server.
@@ -115,12 +151,14 @@ pub(crate) enum Ask<'a> {
 pub(crate) struct Links {
     pool: Pool<Linker>,
     meter: Meter,
+    /// How often all connections were dropped: what holds one of its own drops it, too.
+    drops: Arc<AtomicU64>,
 }
 
 impl Links {
     /// A pool for what the address turns out to be: a server, or a cluster.
     pub(crate) async fn new(
-        address: Address,
+        site: Site,
         size: usize,
         answer: Duration,
         meter: Meter,
@@ -128,13 +166,13 @@ impl Links {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(answer));
-        let cluster = if address.is_cluster() || is_cluster(address.first(), &config).await? {
-            Some(cluster_client(&address, answer).map_err(|error| board_error(&error))?)
+        let cluster = if site.is_cluster() || is_cluster(&site, &config).await? {
+            Some(cluster_client(&site, answer)?)
         } else {
             None
         };
         let linker = Linker {
-            address,
+            site,
             cluster,
             config,
         };
@@ -145,12 +183,35 @@ impl Links {
             .create_timeout(Some(CONNECT))
             .build()
             .map_err(|error| BoardError::Refused(format!("building the pool: {error}")))?;
-        Ok(Self { pool, meter })
+        Ok(Self {
+            pool,
+            meter,
+            drops: Arc::default(),
+        })
+    }
+
+    fn site(&self) -> &Site {
+        &self.pool.manager().site
+    }
+
+    /// What a client's error means to the caller, without credentials.
+    pub(crate) fn fault(&self, error: &RedisError) -> BoardError {
+        fault(self.site(), error)
+    }
+
+    /// How often all connections were dropped.
+    pub(crate) fn drops(&self) -> u64 {
+        self.drops.load(Ordering::Acquire)
+    }
+
+    fn drop_all(&self) {
+        self.drops.fetch_add(1, Ordering::AcqRel);
+        self.pool.retain(|_, _| false);
     }
 
     async fn get(&self) -> Result<Object<Linker>, BoardError> {
         self.pool.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => board_error(&error),
+            PoolError::Backend(error) => error,
             PoolError::Timeout(TimeoutType::Wait) => {
                 BoardError::Unavailable("every connection is busy".to_owned())
             }
@@ -190,12 +251,21 @@ impl Links {
                     link.broken = true;
                     drop(link);
                     if last || error.is_timeout() {
-                        return Err(board_error(&error));
+                        return Err(self.fault(&error));
                     }
                     // Its neighbours went with the same server.
-                    self.pool.retain(|_, _| false);
+                    self.drop_all();
                 }
-                Err(error) => return Err(board_error(&error)),
+                Err(error) if is_demoted(&error) => {
+                    // Behind the address there may be another server by now; this one keeps its connections.
+                    link.broken = true;
+                    drop(link);
+                    self.drop_all();
+                    if last {
+                        return Err(self.fault(&error));
+                    }
+                }
+                Err(error) => return Err(self.fault(&error)),
             }
         }
         Err(BoardError::Unavailable(
@@ -204,20 +274,25 @@ impl Links {
     }
 
     /// A subscription; a cluster's nodes pass on what is published at any of them.
-    pub(crate) async fn subscribe(&self, channel: &str) -> Result<PubSub, RedisError> {
-        let mut failed = None;
-        for client in self.pool.manager().address.servers() {
+    pub(crate) async fn subscribe(&self, channel: &str) -> Result<PubSub, BoardError> {
+        let mut failed = BoardError::Unavailable("no address".to_owned());
+        for server in self.site().servers() {
             let open = async {
-                let mut subscription = client.get_async_pubsub().await?;
-                subscription.subscribe(channel).await?;
-                Ok::<_, RedisError>(subscription)
+                let stream = dial(self.site(), server).await?;
+                let subscribing = async {
+                    let login = server.info.redis_settings();
+                    let mut subscription = PubSub::new(login, stream).await?;
+                    subscription.subscribe(channel).await?;
+                    Ok(subscription)
+                };
+                subscribing.await.map_err(|error| self.fault(&error))
             };
             match open.await {
                 Ok(subscription) => return Ok(subscription),
-                Err(error) => failed = Some(error),
+                Err(fault) => failed = fault,
             }
         }
-        Err(failed.unwrap_or_else(|| (ErrorKind::InvalidClientConfig, "no address").into()))
+        Err(failed)
     }
 }
 
@@ -229,10 +304,24 @@ fn is_gone(error: &RedisError) -> bool {
     error.is_io_error() || error.is_connection_dropped() || error.is_cluster_error()
 }
 
+/// Whether the server does not lead any more, or not yet: after a failover it stays reachable over the connections that
+/// there are, while new ones reach the server that took over.
+fn is_demoted(error: &RedisError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Server(
+            ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::BusyLoading
+        )
+    ) || matches!(error.code(), Some("NOREPLICAS" | "UNBLOCKED"))
+}
+
 /// Asks a server whether it is a node of a cluster, so that one address of a cluster is enough.
-async fn is_cluster(server: &Client, config: &AsyncConnectionConfig) -> Result<bool, BoardError> {
+async fn is_cluster(site: &Site, config: &AsyncConnectionConfig) -> Result<bool, BoardError> {
+    let [server, ..] = site.servers() else {
+        return Ok(false);
+    };
+    let mut wire = connect(site, server, config).await?;
     let look = async {
-        let mut wire = connect(server, config).await?;
         redis::cmd("PING").query_async::<()>(&mut wire).await?;
         let info = redis::cmd("INFO")
             .arg("cluster")
@@ -245,22 +334,65 @@ async fn is_cluster(server: &Client, config: &AsyncConnectionConfig) -> Result<b
             Err(_) => false,
         })
     };
-    look.await.map_err(|error: RedisError| board_error(&error))
+    look.await.map_err(|error: RedisError| fault(site, &error))
 }
 
-fn cluster_client(address: &Address, answer: Duration) -> Result<ClusterClient, RedisError> {
-    let servers = address.servers();
-    let nodes = servers.map(|client| client.get_connection_info().clone());
-    ClusterClient::builder(nodes)
+fn cluster_client(site: &Site, answer: Duration) -> Result<ClusterClient, BoardError> {
+    let nodes = site.servers().iter().map(|server| server.info.clone());
+    let mut builder = ClusterClient::builder(nodes)
         .connection_timeout(CONNECT)
         .response_timeout(answer)
         .overall_response_timeout(Some(answer))
-        .retries(CLUSTER_RETRIES)
-        .build()
+        .retries(CLUSTER_RETRIES);
+    if site.is_encrypted() {
+        // Its other nodes are connected to by the driver itself.
+        if site.tls.server_name.is_some() {
+            return Err(BoardError::Refused(
+                "NEXIS_REDIS_SERVER_NAME cannot be used with a Redis Cluster, whose nodes have names of their own: \
+                 have them announce their host names"
+                    .to_owned(),
+            ));
+        }
+        let pem = site
+            .tls
+            .pem()
+            .map_err(|error| BoardError::Refused(error.to_string()))?;
+        builder = builder.certs(TlsCertificates {
+            client_tls: pem
+                .identity
+                .map(|(client_cert, client_key)| ClientTlsConfig {
+                    client_cert,
+                    client_key,
+                }),
+            root_cert: pem.ca,
+        });
+    }
+    builder.build().map_err(|error| fault(site, &error))
 }
 
-/// What a client's error means to the caller.
-pub(crate) fn board_error(error: &RedisError) -> BoardError {
+/// What a client's error means to the caller, in words for the operator and without credentials.
+fn fault(site: &Site, error: &RedisError) -> BoardError {
+    // The driver keeps the error of the stream behind a pointer that is an error itself.
+    let inner = error
+        .source()
+        .and_then(|source| source.downcast_ref::<Arc<dyn Error + Send + Sync>>());
+    let explained = match inner {
+        Some(inner) => site.tls.explain(inner.as_ref()),
+        None => site.tls.explain(error),
+    };
+    if let Some(why) = explained {
+        return BoardError::Refused(why);
+    }
+    match board_error(error) {
+        BoardError::Unavailable(why) => BoardError::Unavailable(site.hide(&why)),
+        BoardError::Refused(why) => BoardError::Refused(site.hide(&why)),
+        BoardError::Corrupt(why) => BoardError::Corrupt(site.hide(&why)),
+        fenced @ BoardError::Fenced { .. } => fenced,
+    }
+}
+
+/// The class of a client's error.
+fn board_error(error: &RedisError) -> BoardError {
     match error.kind() {
         ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig => {
             BoardError::Refused(error.to_string())

@@ -12,6 +12,8 @@ label! {
         Post => "post",
         /// Whether jobs are still wanted.
         Wanted => "wanted",
+        /// Whether the board takes a write.
+        Write => "write",
         /// Where a round stands, its plan and results.
         Read => "read",
     }

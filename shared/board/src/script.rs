@@ -35,4 +35,5 @@ scripts!(
     post_miner,
     post_clips,
     wanted_clips,
+    rights,
 );

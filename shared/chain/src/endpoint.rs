@@ -1,5 +1,7 @@
 //! Which nodes to talk to, from the one setting `BT_NETWORK`.
 
+use nexis_runtime::Address;
+use nexis_runtime::address::AddressError;
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,6 +9,8 @@ use std::str::FromStr;
 /// chain by accident.
 pub const FINNEY_GENESIS: &str =
     "0x2f0555cc76fc2840a25a6ea3b9637146806f1f44b090c175ffde2a7e5ab36c03";
+
+const SCHEMES: [&str; 2] = ["ws", "wss"];
 
 const FINNEY: [&str; 3] = [
     "wss://entrypoint-finney.opentensor.ai:443",
@@ -38,15 +42,12 @@ impl Endpoint {
 }
 
 impl fmt::Display for Endpoint {
-    /// Without user, password and query: those may be keys of a node provider.
+    /// Without user, password, path and query: those may be keys of a node provider.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
-        let rest = rest.split('?').next().unwrap_or(rest);
-        let (authority, _path) = rest.split_once('/').unwrap_or((rest, ""));
-        let host = authority
-            .rsplit_once('@')
-            .map_or(authority, |(_, host)| host);
-        write!(f, "{scheme}://{host}")
+        match Address::parse(&self.0, &SCHEMES) {
+            Ok(address) => address.fmt(f),
+            Err(_) => f.write_str("(hidden)"),
+        }
     }
 }
 
@@ -55,32 +56,19 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, NetworkError> {
         let text = text.trim();
-        let rest = text
-            .strip_prefix("wss://")
-            .or_else(|| text.strip_prefix("ws://"))
-            .ok_or_else(|| NetworkError::Unknown(text.to_owned()))?;
-        let host = rest.split(['/', '?']).next().unwrap_or_default();
-        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-        let name = match host.rsplit_once(':') {
-            Some((name, port)) if !port.ends_with(']') => {
-                if port.parse::<u16>().is_err() {
-                    return Err(NetworkError::BadUrl {
-                        url: text.to_owned(),
-                        reason: "its port is not a number up to 65535",
-                    });
-                }
-                name
-            }
-            _ => host,
-        };
-        if name.is_empty() || text.contains(char::is_whitespace) {
-            return Err(NetworkError::BadUrl {
-                url: text.to_owned(),
-                reason: "it has no host name, or blanks",
-            });
-        }
-        Ok(Self(text.to_owned()))
+        let address = Address::parse(text, &SCHEMES).map_err(|error| match error {
+            // A name, not an address: names hold no keys.
+            AddressError::Scheme(_) if is_name(text) => NetworkError::Unknown(text.to_owned()),
+            error => NetworkError::BadUrl(error),
+        })?;
+        // The scheme in lower case, whatever it was written in.
+        let rest = text.split_once("://").map_or("", |(_, rest)| rest);
+        Ok(Self(format!("{}://{rest}", address.scheme())))
     }
+}
+
+fn is_name(text: &str) -> bool {
+    text.len() <= 32 && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
 /// Which chain an endpoint must serve.
@@ -109,14 +97,9 @@ pub enum NetworkError {
     /// Not a known name and not a URL.
     #[error("'{0}' is not a network: use finney, test, local or ws:// and wss:// addresses")]
     Unknown(String),
-    /// A URL we cannot use.
-    #[error("'{url}' is not an address of a node: {reason}")]
-    BadUrl {
-        /// What was given.
-        url: String,
-        /// Which rule it breaks.
-        reason: &'static str,
-    },
+    /// An address that we cannot use; not shown, since it may hold a provider's key.
+    #[error("an address of a node cannot be read; expected {0}")]
+    BadUrl(AddressError),
     /// Nothing there.
     #[error("no network is given: use finney, test, local or ws:// and wss:// addresses")]
     Empty,
@@ -205,6 +188,19 @@ mod tests {
             .parse()
             .unwrap();
         assert_eq!(endpoint.to_string(), "wss://node.example:443");
+        let capitals: Endpoint = "WSS://node.example:443".parse().unwrap();
+        assert_eq!(capitals.as_str(), "wss://node.example:443");
+        for secret in [
+            "wss://user:secret/tail@node.example",
+            "wss://user:secret#tail@node.example",
+            "https://user:secret@node.example",
+            "user:secret@node.example",
+            "wss://user:secret",
+        ] {
+            let refused = secret.parse::<Network>().unwrap_err().to_string();
+            assert!(!refused.contains("secret"), "{refused}");
+            assert!(!refused.contains("tail"), "{refused}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod problem;
 mod reader;
 mod render;
 mod rules;
+mod service_links;
 mod settings;
 mod sources;
 pub mod table;
@@ -25,10 +26,10 @@ pub use nearest::nearest;
 pub use problem::{ConfigError, Notice, Origin, Problem, ProblemKind};
 pub use render::reference;
 pub use settings::{
-    ApiSettings, ChainSettings, EvidenceSettings, FleetSettings, Keys, LimitSettings, LogFormat,
-    LogSettings, MinerSettings, OwnerSettings, PictureChecks, ProfileSettings, RecordInfoSettings,
-    Sampling, Settings, StoreSettings, ValidatorSettings, VisionCheck, VisionSettings,
-    WalletSettings,
+    AMQP_SCHEMES, ApiSettings, ChainSettings, EvidenceSettings, FleetSettings, Keys, LimitSettings,
+    LogFormat, LogSettings, MinerSettings, OwnerSettings, PictureChecks, ProfileSettings,
+    REDIS_SCHEMES, RecordInfoSettings, Sampling, Settings, StoreSettings, ValidatorSettings,
+    VisionCheck, VisionSettings, WalletSettings,
 };
 pub use sources::{Flag, Sources};
 

@@ -3,6 +3,7 @@
 //! *Live* only says that the process answers: it asks nobody, so one hiccup of the broker restarts no fleet.
 //! *Ready* and *started* read conditions that the process keeps up to date itself.
 
+use crate::Redactor;
 use crate::metrics::Metrics;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -33,6 +34,7 @@ pub struct Health {
     started: Arc<AtomicBool>,
     /// Condition → why it does not hold.
     conditions: Arc<Mutex<BTreeMap<&'static str, Option<String>>>>,
+    redactor: Redactor,
 }
 
 /// One thing that has to hold for the process to be ready.
@@ -43,14 +45,20 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// It holds.
-    pub fn holds(&self) {
-        self.health.set(self.name, None);
+    /// Its name, as the page shows it.
+    pub const fn name(&self) -> &'static str {
+        self.name
     }
 
-    /// It does not hold; the reason is shown on the page, so it must not carry a secret.
-    pub fn fails(&self, why: impl Into<String>) {
-        self.health.set(self.name, Some(why.into()));
+    /// It holds; true when it did not before.
+    pub fn holds(&self) -> bool {
+        self.health.set(self.name, None)
+    }
+
+    /// It does not hold; the reason is shown on the page, without what [`Health::hiding`] hides.
+    /// True when it did hold before, or failed for another reason.
+    pub fn fails(&self, why: impl Into<String>) -> bool {
+        self.health.set(self.name, Some(why.into()))
     }
 }
 
@@ -58,6 +66,13 @@ impl Health {
     /// Not started, no conditions.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, with secrets taken out of all that the page says.
+    #[must_use]
+    pub fn hiding(mut self, redactor: Redactor) -> Self {
+        self.redactor = redactor;
+        self
     }
 
     /// Start-up is over.
@@ -74,11 +89,14 @@ impl Health {
         }
     }
 
-    fn set(&self, name: &'static str, why: Option<String>) {
-        self.conditions
+    /// Notes a condition; true when that is news.
+    fn set(&self, name: &'static str, why: Option<String>) -> bool {
+        let why = why.map(|why| self.redactor.apply(&why).into_owned());
+        let mut conditions = self
+            .conditions
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name, why);
+            .unwrap_or_else(PoisonError::into_inner);
+        conditions.insert(name, why.clone()) != Some(why)
     }
 
     /// The conditions that do not hold, each with its reason.

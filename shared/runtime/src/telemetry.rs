@@ -1,9 +1,13 @@
 //! Logs: to standard error, for a person or as JSON. Standard output belongs to results.
 
+use crate::Redactor;
 use crate::config::{LogFormat, LogSettings};
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
+use tracing::Metadata;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::TryInitError;
 use tracing_subscriber::{fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -29,6 +33,49 @@ pub enum TelemetryError {
 const CHATTY: &str = "hyper=warn,hyper_util=warn,rustls=warn,h2=warn,aws_smithy_runtime=warn,\
 aws_sdk_s3=warn,jsonrpsee=warn,subxt=warn,lapin=off,soketto=warn";
 
+/// Drivers that write credentials of others into their finer lines: a miner's access key, the handshake with a broker.
+/// No filter of the operator's lets these through.
+const TALKATIVE: [&str; 6] = [
+    "aws_",
+    "lapin",
+    "amq_protocol",
+    "tcp_stream",
+    "redis",
+    "rustls",
+];
+
+fn is_discreet(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    *metadata.level() <= LevelFilter::INFO
+        || !TALKATIVE.iter().any(|prefix| target.starts_with(prefix))
+}
+
+/// Standard error, with secrets taken out of every line.
+struct Discreet(Redactor);
+
+impl<'a> MakeWriter<'a> for Discreet {
+    type Writer = DiscreetLine<'a>;
+
+    fn make_writer(&'a self) -> DiscreetLine<'a> {
+        DiscreetLine(&self.0)
+    }
+}
+
+/// The subscriber writes one event with one call.
+struct DiscreetLine<'a>(&'a Redactor);
+
+impl Write for DiscreetLine<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        io::stderr().write_all(self.0.apply(&text).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
 /// The filter for a level (`info`, any case; Python's names too) or a tracing filter (`info,nexis_worker=debug`).
 pub fn filter(text: &str) -> Result<EnvFilter, TelemetryError> {
     let level = match text.to_ascii_lowercase().as_str() {
@@ -47,22 +94,22 @@ pub fn filter(text: &str) -> Result<EnvFilter, TelemetryError> {
     })
 }
 
-/// Starts logging for this process.
-pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
-    let registry = tracing_subscriber::registry().with(filter(&settings.level)?);
+/// Starts logging for this process; what the redactor hides is in no line.
+pub fn init(settings: &LogSettings, redactor: Redactor) -> Result<(), TelemetryError> {
+    let registry = tracing_subscriber::registry()
+        .with(filter(&settings.level)?)
+        .with(filter_fn(is_discreet));
+    let writer = Discreet(redactor);
     match settings.format {
         LogFormat::Json => {
-            let layer = fmt::layer()
-                .json()
-                .flatten_event(true)
-                .with_writer(std::io::stderr);
+            let layer = fmt::layer().json().flatten_event(true).with_writer(writer);
             registry.with(layer).try_init()
         }
         LogFormat::Plain => {
             let layer = fmt::layer()
                 .with_target(false)
                 .with_ansi(std::io::stderr().is_terminal())
-                .with_writer(std::io::stderr);
+                .with_writer(writer);
             registry.with(layer).try_init()
         }
     }

@@ -20,6 +20,7 @@ pub struct RabbitMq {
     distribution_port: u16,
     names_port: u16,
     site: Site,
+    config: String,
 }
 
 impl RabbitMq {
@@ -30,6 +31,15 @@ impl RabbitMq {
 
     /// The same, in another network namespace.
     pub fn start_at(site: Site) -> Self {
+        Self::begin(site, "")
+    }
+
+    /// Starts one with more lines in its configuration, such as a listener for TLS.
+    pub fn start_with(config: &str) -> Self {
+        Self::begin(Site::default(), config)
+    }
+
+    fn begin(site: Site, config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a throw-away folder");
         let names_port = free_port();
         let names = Server::spawn(
@@ -48,6 +58,7 @@ impl RabbitMq {
             distribution_port: free_port(),
             names_port,
             site,
+            config: config.to_owned(),
         };
         rabbit.start_again();
         rabbit
@@ -105,8 +116,11 @@ impl RabbitMq {
         // Test machines are small and full; the broker's own limits would block publishers.
         write(
             "rabbitmq.conf",
-            "disk_free_limit.absolute = 50MB\nvm_memory_high_watermark.absolute = 1GB\n\
-             loopback_users = none\n",
+            &format!(
+                "disk_free_limit.absolute = 50MB\nvm_memory_high_watermark.absolute = 1GB\n\
+                 loopback_users = none\n{}",
+                self.config
+            ),
         );
         let broker = Server::spawn(
             ("rabbitmq-server", self.port),

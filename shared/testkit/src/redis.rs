@@ -12,25 +12,31 @@ pub struct Redis {
     port: u16,
     cluster: bool,
     site: Site,
+    more: Vec<String>,
 }
 
 impl Redis {
     /// Starts one and waits until it answers.
     pub fn start() -> Self {
-        Self::begin(false, Site::default())
+        Self::begin(false, Site::default(), &[])
+    }
+
+    /// Starts one with more options, such as `--maxmemory 4mb`.
+    pub fn start_with(options: &[&str]) -> Self {
+        Self::begin(false, Site::default(), options)
     }
 
     /// The same, in another network namespace.
     pub fn start_at(site: Site) -> Self {
-        Self::begin(false, site)
+        Self::begin(false, site, &[])
     }
 
     /// Starts one in cluster mode that owns no slots yet.
     pub(crate) fn start_node() -> Self {
-        Self::begin(true, Site::default())
+        Self::begin(true, Site::default(), &[])
     }
 
-    fn begin(cluster: bool, site: Site) -> Self {
+    fn begin(cluster: bool, site: Site, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a throw-away folder");
         // The cluster bus listens 10,000 above.
         let port = if cluster {
@@ -44,6 +50,7 @@ impl Redis {
             port,
             cluster,
             site,
+            more: options.iter().map(|option| (*option).to_owned()).collect(),
         };
         redis.start_again();
         redis
@@ -71,6 +78,28 @@ impl Redis {
         let folder = self.folder.path().display().to_string();
         let address = self.site.address.to_string();
         let cluster = if self.cluster { "yes" } else { "no" };
+        let usual = [
+            "--port",
+            &port,
+            "--bind",
+            &address,
+            "--protected-mode",
+            "no",
+            "--dir",
+            &folder,
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+            "--cluster-enabled",
+            cluster,
+            "--cluster-node-timeout",
+            "3000",
+        ];
+        let more = self.more.iter().map(String::as_str);
+        let arguments: Vec<&str> = usual.into_iter().chain(more).collect();
         let server = Server::spawn(
             ("redis-server", self.port),
             &self.site.wrapper,
@@ -78,26 +107,7 @@ impl Redis {
                 &["/usr/bin/redis-server", "/usr/local/bin/redis-server"],
                 "redis-server",
             ),
-            &[
-                "--port",
-                &port,
-                "--bind",
-                &address,
-                "--protected-mode",
-                "no",
-                "--dir",
-                &folder,
-                "--save",
-                "",
-                "--appendonly",
-                "yes",
-                "--appendfsync",
-                "always",
-                "--cluster-enabled",
-                cluster,
-                "--cluster-node-timeout",
-                "3000",
-            ],
+            &arguments,
             &[],
             &self.folder.path().join("log"),
         );

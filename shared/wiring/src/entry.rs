@@ -52,7 +52,7 @@ pub fn process<F: Future<Output = Exit>>(
             return Exit::Config;
         }
     };
-    if let Err(refused) = telemetry::init(&settings.log) {
+    if let Err(refused) = telemetry::init(&settings.log, settings.redactor().clone()) {
         eprintln!("{refused}");
         return Exit::Config;
     }

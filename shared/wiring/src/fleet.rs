@@ -13,11 +13,11 @@ use nexis_board::{RedisBoard, RedisOptions};
 use nexis_ports::{BoardError, QueueError};
 use nexis_protocol::Netuid;
 use nexis_runtime::lifecycle::Failure;
-use nexis_runtime::{Exit, Secret, Settings};
+use nexis_runtime::{Address, Exit, Settings};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-pub use vitals::{Vitals, vitals, watch, watch_depths};
+pub use vitals::{Declares, Vitals, vitals, watch, watch_chain, watch_depths, watch_store};
 
 /// The broker's connection; clones share it.
 pub type Broker = AmqpQueue;
@@ -53,22 +53,14 @@ impl FleetError {
     }
 }
 
-/// Hosts and ports of one or several addresses, without user and password.
-fn host(url: &Secret) -> String {
-    let hosts: Vec<&str> = url.expose().split(',').map(host_of).collect();
-    hosts.join(",")
+fn needed<'a, T>(name: &str, given: Option<&'a T>) -> Result<&'a T, WrongSetting> {
+    given.ok_or_else(|| WrongSetting::one(format!("{name} is not set; a fleet needs it")))
 }
 
-fn host_of(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host)
-}
-
-fn needed<'a>(name: &str, url: Option<&'a Secret>) -> Result<&'a Secret, WrongSetting> {
-    url.ok_or_else(|| WrongSetting::one(format!("{name} is not set; a fleet needs it")))
+/// Addresses as they may be shown.
+fn shown(addresses: &[Address]) -> String {
+    let shown: Vec<String> = addresses.iter().map(Address::to_string).collect();
+    shown.join(",")
 }
 
 async fn pause(step: &mut Duration, stop: &CancellationToken) -> Result<(), FleetError> {
@@ -95,12 +87,13 @@ pub async fn broker(
     stop: &CancellationToken,
     vitals: &Vitals,
 ) -> Result<AmqpQueue, FleetError> {
-    let url = needed("NEXIS_AMQP_URL", settings.fleet.amqp_url.as_ref())?;
+    let address = needed("NEXIS_AMQP_URL", settings.fleet.amqp_url.as_ref())?;
     let mut step = FIRST_PAUSE;
     loop {
         let options = AmqpOptions {
+            tls: settings.fleet.amqp_tls.clone(),
             metrics: vitals.metrics.clone(),
-            ..AmqpOptions::new(url.expose(), topology(settings))
+            ..AmqpOptions::at(Ok(address.clone()), topology(settings))
         };
         let connected = tokio::select! {
             () = stop.cancelled() => return Err(FleetError::Stopped),
@@ -111,16 +104,14 @@ pub async fn broker(
             Err(QueueError::Unavailable(why) | QueueError::Blocked(why)) => {
                 vitals.broker.fails(&why);
                 tracing::warn!(
-                    broker = host(url),
+                    broker = %address,
                     why,
                     "waiting for the broker (NEXIS_AMQP_URL)"
                 );
             }
             Err(fault) => {
-                let sentence = format!(
-                    "the broker at {} refuses us, check NEXIS_AMQP_URL: {fault}",
-                    host(url)
-                );
+                let sentence =
+                    format!("the broker at {address} refuses us, check NEXIS_AMQP_URL: {fault}");
                 return Err(FleetError::Refused(sentence));
             }
         }
@@ -168,12 +159,14 @@ pub async fn board(
     stop: &CancellationToken,
     vitals: &Vitals,
 ) -> Result<RedisBoard, FleetError> {
-    let url = needed("NEXIS_REDIS_URL", settings.fleet.redis_url.as_ref())?;
+    let addresses = &settings.fleet.redis_urls;
+    needed("NEXIS_REDIS_URL", addresses.first())?;
     let mut step = FIRST_PAUSE;
     loop {
         let options = RedisOptions {
+            tls: settings.fleet.redis_tls.clone(),
             metrics: vitals.metrics.clone(),
-            ..RedisOptions::new(url.expose(), Netuid::new(settings.chain.netuid))
+            ..RedisOptions::at(Ok(addresses.clone()), Netuid::new(settings.chain.netuid))
         };
         let connected = tokio::select! {
             () = stop.cancelled() => return Err(FleetError::Stopped),
@@ -187,7 +180,7 @@ pub async fn board(
             Err(BoardError::Unavailable(why)) => {
                 vitals.board.fails(&why);
                 tracing::warn!(
-                    board = host(url),
+                    board = shown(addresses),
                     why,
                     "waiting for the board (NEXIS_REDIS_URL)"
                 );
@@ -195,30 +188,11 @@ pub async fn board(
             Err(fault) => {
                 let sentence = format!(
                     "the board at {} refuses us, check NEXIS_REDIS_URL: {fault}",
-                    host(url)
+                    shown(addresses)
                 );
                 return Err(FleetError::Refused(sentence));
             }
         }
         pause(&mut step, stop).await?;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::host;
-    use nexis_runtime::Secret;
-
-    #[test]
-    fn an_address_is_shown_without_its_credentials() {
-        for (url, shown) in [
-            ("amqp://u:p@ss@h:5672/v", "h:5672"),
-            ("redis://h", "h"),
-            ("rediss://:secret@h:1/0?x=y@z", "h:1"),
-            ("", ""),
-            ("redis://u:p@a:1, redis://:p@b:2/0", "a:1,b:2"),
-        ] {
-            assert_eq!(host(&Secret::new(url.to_owned())), shown);
-        }
     }
 }

@@ -42,6 +42,8 @@ impl Worker {
             .env("NEXIS_AMQP_URL", amqp)
             .env("NEXIS_REDIS_URL", redis)
             .env("NEXIS_HEALTH_LISTEN", format!("127.0.0.1:{page}"))
+            // The store is only asked whether it takes connections.
+            .env("NEXIS_R2_ENDPOINT", format!("http://127.0.0.1:{page}"))
             .env("NEXIS_LOG_FORMAT", "json")
             .env("NEXIS_LOG_LEVEL", "debug")
             .envs(env.iter().copied())

@@ -1,10 +1,12 @@
 //! From written values to typed ones. A value that cannot be read becomes a problem and a stand-in, so that the
 //! rest is looked at too; the stand-in is never seen, since problems end the load.
 
+use super::render::without_credentials;
 use super::sources::{Collected, Raw};
 use super::table::{self, Entry, Kind};
 use super::{ProblemKind, units};
 use crate::Secret;
+use crate::address::{self, Address, AddressError};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,7 +44,7 @@ impl<'a> Reader<'a> {
     }
 
     fn invalid(&mut self, entry: &Entry, raw: &Raw) {
-        let value = (entry.kind != Kind::Secret).then(|| raw.text.expose().to_owned());
+        let value = shown_value(entry, &raw.text);
         let expected = expected(entry.kind);
         let kind = ProblemKind::Invalid { value, expected };
         self.collected.problem(raw.origin.clone(), &raw.name, kind);
@@ -111,6 +113,45 @@ impl<'a> Reader<'a> {
         .unwrap_or_default()
     }
 
+    pub(super) fn path_if_set(&mut self, name: &'static str) -> Option<PathBuf> {
+        let (_, raw) = self.raw(name);
+        raw.map(|_| self.path(name))
+    }
+
+    /// An address with credentials in it; none when the setting is not set or wrong.
+    pub(super) fn address(
+        &mut self,
+        name: &'static str,
+        schemes: &[&'static str],
+    ) -> Option<Address> {
+        self.parsed(name, |text| Address::parse(text, schemes))
+    }
+
+    /// Addresses separated by commas.
+    pub(super) fn addresses(
+        &mut self,
+        name: &'static str,
+        schemes: &[&'static str],
+    ) -> Vec<Address> {
+        let read = self.parsed(name, |text| address::list(text, schemes));
+        read.unwrap_or_default()
+    }
+
+    fn parsed<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, AddressError>,
+    ) -> Option<T> {
+        let (_, raw) = self.raw(name);
+        match parse(raw?.text.expose()) {
+            Ok(parsed) => Some(parsed),
+            Err(error) => {
+                self.refuse(name, &error.to_string());
+                None
+            }
+        }
+    }
+
     pub(super) fn list(&mut self, name: &'static str) -> Vec<String> {
         let items = self.text(name).unwrap_or_default();
         items
@@ -139,7 +180,7 @@ impl<'a> Reader<'a> {
     pub(super) fn refuse(&mut self, name: &'static str, expected: &str) {
         let (entry, raw) = self.raw(name);
         if let Some(raw) = raw {
-            let value = (entry.kind != Kind::Secret).then(|| raw.text.expose().to_owned());
+            let value = shown_value(entry, &raw.text);
             let kind = ProblemKind::Invalid {
                 value,
                 expected: expected.to_owned(),
@@ -149,13 +190,20 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The value as an error may show it.
+fn shown_value(entry: &Entry, text: &Secret) -> Option<String> {
+    (entry.kind != Kind::Secret).then(|| without_credentials(text.expose()))
+}
+
+/// Credentials would have no effect, and an `@` is how they end.
 fn is_http_url(text: &str) -> bool {
     let rest = text
         .strip_prefix("https://")
         .or_else(|| text.strip_prefix("http://"));
     rest.is_some_and(|rest| {
         let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        !host.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+        let unfit = |c: char| c == '@' || c.is_whitespace() || c.is_control();
+        !host.is_empty() && !text.contains(unfit)
     })
 }
 
@@ -171,7 +219,7 @@ pub(super) fn expected(kind: Kind) -> String {
         Kind::Bytes => "a size above zero such as 64MiB".to_owned(),
         Kind::Path => "a path".to_owned(),
         Kind::List => "texts separated by commas".to_owned(),
-        Kind::Url => "an http:// or https:// address".to_owned(),
+        Kind::Url => "an http:// or https:// address without credentials".to_owned(),
         Kind::Choice(words) => format!("one of {}", words.join(", ")),
         Kind::Secret => "a secret text".to_owned(),
     }

@@ -3,6 +3,8 @@
 use super::sources::Collected;
 use super::table::{Kind, PROFILE_PREFIX, RETIRED, TABLE};
 use super::{Origin, Settings, reader};
+use crate::address;
+use crate::redact::{Redactor, Words};
 use std::fmt::Write as _;
 
 /// One line of what is in force; secrets already hidden.
@@ -42,26 +44,65 @@ pub(super) fn shown(collected: &Collected) -> Vec<Shown> {
     of_table.chain(overrides).collect()
 }
 
-/// Addresses of node providers carry keys in user, path or query: of each address only scheme and host are shown.
-fn without_credentials(value: &str) -> String {
-    let one = |item: &str| {
-        let Some((scheme, rest)) = item.split_once("://") else {
-            return item.to_owned();
-        };
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, tail) = rest.split_at(end);
-        let host = authority
-            .rsplit_once('@')
-            .map_or(authority, |(_, host)| host);
-        let hidden = if tail.len() > 1 { "/…" } else { tail };
-        format!("{scheme}://{host}{hidden}")
-    };
-    value
-        .split(',')
-        .map(|item| one(item.trim()))
-        .collect::<Vec<_>>()
-        .join(",")
+/// Addresses of node providers carry keys in user, path or query: of each address only scheme and host are shown, and
+/// of what is no address nothing that may be credentials.
+pub(super) fn without_credentials(value: &str) -> String {
+    // A comma may be part of a password: only an address begins a new item.
+    let mut items: Vec<String> = Vec::new();
+    for part in value.split(',') {
+        match items.last_mut() {
+            Some(last) if last.contains("://") && !part.contains("://") => {
+                last.push(',');
+                last.push_str(part);
+            }
+            _ => items.push(part.trim().to_owned()),
+        }
+    }
+    let shown: Vec<String> = items.iter().map(|item| shown_item(item)).collect();
+    shown.join(",")
 }
+
+fn shown_item(item: &str) -> String {
+    const HIDDEN: &str = "(hidden)";
+    let Some((scheme, rest)) = item.split_once("://") else {
+        let harmless = !item.contains('@');
+        return if harmless { item } else { HIDDEN }.to_owned();
+    };
+    // Behind the last @ of all: a / in a password that is not encoded must not make it a host.
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    let (host, tail) = place.split_at(place.find(['/', '?', '#']).unwrap_or(place.len()));
+    let is_host = address::place_of(host).is_ok() || host.contains('{');
+    let host = if is_host { host } else { HIDDEN };
+    let tail = if tail.len() > 1 { "/…" } else { tail };
+    format!("{scheme}://{host}{tail}")
+}
+
+/// All that no log line may show: secrets, and the credentials of addresses.
+pub(super) fn hidden(collected: &Collected) -> Redactor {
+    const SCHEMES: [&str; 8] = [
+        "amqp", "amqps", "redis", "rediss", "ws", "wss", "http", "https",
+    ];
+    let mut words = Words::default();
+    for entry in TABLE {
+        let Some(raw) = collected.values.get(entry.name) else {
+            continue;
+        };
+        let text = raw.text.expose();
+        if entry.kind == Kind::Secret {
+            words.secret(text);
+        }
+        for address in address::list(text, &SCHEMES).unwrap_or_default() {
+            words.extend(address.redactor());
+            if address.tail().len() >= KEY_FROM {
+                words.secret(address.tail());
+            }
+        }
+    }
+    words.into()
+}
+
+/// Paths and queries from this length on may hold a node provider's key; shorter ones are like `/v1`.
+const KEY_FROM: usize = 16;
 
 impl Settings {
     /// What is in force, one `NAME = value  # origin` a line; secrets are hidden.

@@ -3,6 +3,7 @@
 use super::reader::Reader;
 use super::settings::Settings;
 use super::{Origin, ProblemKind};
+use crate::Address;
 use std::net::ToSocketAddrs;
 use std::time::Duration;
 
@@ -52,28 +53,6 @@ pub(super) fn check_values(s: &Settings, r: &mut Reader<'_>) {
             "error, warn, info, debug, trace or a tracing filter",
         );
     }
-    let schemes = [
-        ("NEXIS_AMQP_URL", &s.fleet.amqp_url, ["amqp://", "amqps://"]),
-        (
-            "NEXIS_REDIS_URL",
-            &s.fleet.redis_url,
-            ["redis://", "rediss://"],
-        ),
-    ];
-    for (name, url, schemes) in schemes {
-        if url
-            .as_ref()
-            .is_some_and(|u| !schemes.iter().any(|s| u.expose().starts_with(s)))
-        {
-            r.refuse(
-                name,
-                &format!(
-                    "an address that begins with {} or {}",
-                    schemes[0], schemes[1]
-                ),
-            );
-        }
-    }
     if s.fleet.lease_ttl != Duration::MAX
         && !(LEASE_SHORTEST..=LEASE_LONGEST).contains(&s.fleet.lease_ttl)
     {
@@ -86,6 +65,7 @@ pub(super) fn check_values(s: &Settings, r: &mut Reader<'_>) {
 
 /// Rules between values.
 pub(super) fn check_together(s: &Settings, r: &mut Reader<'_>) {
+    check_tls(s, r);
     let mut conflict = |name: &str, rule: String| {
         r.collected
             .problem(Origin::Settings, name, ProblemKind::Conflict { rule });
@@ -117,6 +97,42 @@ pub(super) fn check_together(s: &Settings, r: &mut Reader<'_>) {
             s.limits.scratch_bytes, s.limits.clip_bytes
         );
         conflict("NEXIS_SCRATCH_BYTES", rule);
+    }
+}
+
+/// What is set for TLS must have an effect, and must be complete.
+fn check_tls(s: &Settings, r: &mut Reader<'_>) {
+    let broker: Vec<&Address> = s.fleet.amqp_url.iter().collect();
+    let board: Vec<&Address> = s.fleet.redis_urls.iter().collect();
+    for (addresses, tls) in [(broker, &s.fleet.amqp_tls), (board, &s.fleet.redis_tls)] {
+        let url = format!("{}_URL", tls.prefix);
+        let mut conflict = |name: &str, rule: String| {
+            let kind = ProblemKind::Conflict { rule };
+            r.collected.problem(Origin::Settings, name, kind);
+        };
+        let encrypted = |address: &&Address| address.scheme().ends_with('s');
+        let (with, without): (Vec<&Address>, Vec<&Address>) =
+            addresses.into_iter().partition(encrypted);
+        if let (Some(one), Some(other)) = (with.first(), without.first()) {
+            let rule = format!("{one} uses TLS and {other} does not: use one scheme for all nodes");
+            conflict(&url, rule);
+        } else if let Some(plain) = without.first() {
+            for name in tls.set() {
+                let rule = format!(
+                    "it has no effect, because {url} is {plain}: write {}s:// for TLS",
+                    plain.scheme()
+                );
+                conflict(&name, rule);
+            }
+        }
+        if tls.cert_file.is_some() != tls.key_file.is_some() {
+            let rule = format!("{0}_CERT_FILE and {0}_KEY_FILE need each other", tls.prefix);
+            conflict(&format!("{}_CERT_FILE", tls.prefix), rule);
+        }
+        if with.len() > 1 && tls.server_name.is_some() {
+            let rule = "a Redis Cluster's nodes have names of their own: have the nodes announce their host names";
+            conflict(&format!("{}_SERVER_NAME", tls.prefix), rule.to_owned());
+        }
     }
 }
 

@@ -1,11 +1,17 @@
 //! The typed settings, by section. Which program reads which section is its own affair.
 
 use super::reader::Reader;
-use super::render::{Shown, shown};
+use super::render::{Shown, hidden, shown};
 use super::{ConfigError, Notice, Sources, rules};
-use crate::{Secret, machine};
+use crate::tls::TlsOptions;
+use crate::{Address, Redactor, Secret, machine};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Schemes of the broker's address.
+pub const AMQP_SCHEMES: [&str; 2] = ["amqp", "amqps"];
+/// Schemes of the board's addresses.
+pub const REDIS_SCHEMES: [&str; 2] = ["redis", "rediss"];
 
 /// Everything an operator can set.
 #[derive(Debug, Clone)]
@@ -42,6 +48,7 @@ pub struct Settings {
     /// What the operator should know; to be logged once.
     pub notices: Vec<Notice>,
     pub(super) shown: Vec<Shown>,
+    pub(super) redactor: Redactor,
 }
 
 /// Which chain, and how to listen to it.
@@ -279,9 +286,13 @@ pub struct ApiSettings {
 #[derive(Debug, Clone)]
 pub struct FleetSettings {
     /// Address of the broker.
-    pub amqp_url: Option<Secret>,
-    /// Address of the board.
-    pub redis_url: Option<Secret>,
+    pub amqp_url: Option<Address>,
+    /// How TLS to the broker is made.
+    pub amqp_tls: TlsOptions,
+    /// Addresses of the board: one, or those of several nodes of a cluster; empty when not set.
+    pub redis_urls: Vec<Address>,
+    /// How TLS to the board is made.
+    pub redis_tls: TlsOptions,
     /// How long a leader stays leader without a sign of life.
     pub lease_ttl: Duration,
     /// Time to finish after a stop signal.
@@ -342,8 +353,14 @@ impl Settings {
             return Err(ConfigError::new(collected.problems));
         }
         settings.shown = shown(&collected);
+        settings.redactor = hidden(&collected);
         settings.notices = collected.notices;
         Ok(settings)
+    }
+
+    /// Takes every secret of these settings out of a text.
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// One field per row of the table.
@@ -492,8 +509,22 @@ impl Settings {
                 nonce_age: r.duration("NEXIS_VALIDATION_API_NONCE_MAX_AGE_SEC"),
             },
             fleet: FleetSettings {
-                amqp_url: r.secret("NEXIS_AMQP_URL"),
-                redis_url: r.secret("NEXIS_REDIS_URL"),
+                amqp_url: r.address("NEXIS_AMQP_URL", &AMQP_SCHEMES),
+                amqp_tls: TlsOptions {
+                    prefix: "NEXIS_AMQP",
+                    ca_file: r.path_if_set("NEXIS_AMQP_CA_FILE"),
+                    cert_file: r.path_if_set("NEXIS_AMQP_CERT_FILE"),
+                    key_file: r.path_if_set("NEXIS_AMQP_KEY_FILE"),
+                    server_name: r.text("NEXIS_AMQP_SERVER_NAME"),
+                },
+                redis_urls: r.addresses("NEXIS_REDIS_URL", &REDIS_SCHEMES),
+                redis_tls: TlsOptions {
+                    prefix: "NEXIS_REDIS",
+                    ca_file: r.path_if_set("NEXIS_REDIS_CA_FILE"),
+                    cert_file: r.path_if_set("NEXIS_REDIS_CERT_FILE"),
+                    key_file: r.path_if_set("NEXIS_REDIS_KEY_FILE"),
+                    server_name: r.text("NEXIS_REDIS_SERVER_NAME"),
+                },
                 lease_ttl: r.duration("NEXIS_LEASE_TTL"),
                 drain_grace: r.duration("NEXIS_DRAIN_GRACE"),
                 consumer_timeout: r.duration("NEXIS_CONSUMER_TIMEOUT"),
@@ -516,6 +547,7 @@ impl Settings {
             },
             notices: Vec::new(),
             shown: Vec::new(),
+            redactor: Redactor::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Where settings come from. A plain value, so that tests need neither files nor an environment.
 
+use super::service_links::is_service_link;
 use super::table::{self, Entry, Kind, PROFILE_PREFIX, RETIRED, TABLE};
 use super::{Notice, Origin, Problem, ProblemKind, dotenv, nearest::nearest, toml_file};
 use crate::Secret;
@@ -131,7 +132,9 @@ impl Sources {
         self.read_dotenv(&mut collected);
         let mut layer = Layer::default();
         for (name, value) in &self.environment {
-            self.take(&mut collected, &mut layer, name, value, Origin::Environment);
+            if table::by_name(name).is_some() || !is_service_link(name, value) {
+                self.take(&mut collected, &mut layer, name, value, Origin::Environment);
+            }
         }
         for flag in &self.flags {
             let origin = Origin::Flag(flag.flag.clone());

@@ -276,3 +276,104 @@ fn home_is_taken_from_the_environment() {
         Some("/home/v/.bittensor/wallets")
     );
 }
+
+#[test]
+fn variables_that_kubernetes_adds_for_a_service_are_no_settings_and_typos_still_are() {
+    let links = Sources::empty()
+        .with_env("NEXIS_SCHEDULER_SERVICE_HOST", "10.96.0.7")
+        .with_env("NEXIS_SCHEDULER_SERVICE_PORT", "9090")
+        .with_env("NEXIS_SCHEDULER_PORT", "tcp://10.96.0.7:9090")
+        .with_env("NEXIS_SCHEDULER_PORT_9090_TCP", "tcp://10.96.0.7:9090")
+        .with_env("NEXIS_SCHEDULER_PORT_9090_TCP_ADDR", "10.96.0.7");
+    assert_eq!(problems(&links), Vec::<String>::new());
+    // In a file somebody wrote it.
+    let written = Sources::empty().with_dotenv_text(".env", "NEXIS_SCHEDULER_SERVICE_PORT=9090\n");
+    assert_eq!(problems(&written).len(), 1);
+    let typo = problems(&links.with_env("NEXIS_SCHEDULER_PORT_OF_CALL", "tcp://10.96.0.7:9090"));
+    assert_eq!(typo.len(), 1, "{typo:?}");
+}
+
+#[test]
+fn what_is_set_for_tls_must_have_an_effect_and_be_complete() {
+    let tls = |prefix: &str, url: &str, names: &[&str]| {
+        let given = Sources::empty().with_env(&format!("{prefix}_URL"), url);
+        let all = names.iter().fold(given, |sources, name| {
+            sources.with_env(&format!("{prefix}_{name}"), "/a/file")
+        });
+        problems(&all).concat()
+    };
+    for (prefix, plain, encrypted) in [
+        ("NEXIS_AMQP", "amqp://h", "amqps://h"),
+        ("NEXIS_REDIS", "redis://h", "rediss://h"),
+    ] {
+        assert_eq!(
+            tls(
+                prefix,
+                encrypted,
+                &["CA_FILE", "CERT_FILE", "KEY_FILE", "SERVER_NAME"]
+            ),
+            ""
+        );
+        let useless = tls(prefix, plain, &["CA_FILE"]);
+        assert!(
+            useless.contains("no effect") && useless.contains(&format!("{prefix}_CA_FILE")),
+            "{useless}"
+        );
+        for half in ["CERT_FILE", "KEY_FILE"] {
+            assert!(
+                tls(prefix, encrypted, &[half]).contains("need each other"),
+                "{prefix}_{half}"
+            );
+        }
+    }
+    let mixed = tls("NEXIS_REDIS", "rediss://a,redis://b", &[]);
+    assert!(mixed.contains("one scheme"), "{mixed}");
+    let names = tls("NEXIS_REDIS", "rediss://a,rediss://b", &["SERVER_NAME"]);
+    assert!(names.contains("names of their own"), "{names}");
+    let settings =
+        Settings::load(&Sources::empty().with_env("NEXIS_AMQP_URL", "AMQPS://u:p@h:1/%2f"));
+    let address = settings.expect("valid").fleet.amqp_url.expect("set");
+    assert_eq!(
+        (address.scheme(), address.to_string().as_str()),
+        ("amqps", "amqps://h:1")
+    );
+}
+
+/// Every setting that holds an address, with its schemes, one of which is wrong.
+const ADDRESSES: [(&str, &[&str]); 7] = [
+    ("NEXIS_AMQP_URL", &["amqp", "amqps", "http"]),
+    ("NEXIS_REDIS_URL", &["redis", "rediss", "tcp"]),
+    ("BT_NETWORK", &["ws", "wss", "http"]),
+    ("NEXIS_R2_ENDPOINT", &["https", "http", "s3"]),
+    ("NEXIS_VISION_BASE_URL", &["https", "http", "ftp"]),
+    ("NEXIS_VALIDATION_API_URL", &["https", "http", "ws"]),
+    ("NEXIS_NETUID", &["amqp"]),
+];
+
+proptest::proptest! {
+    /// However a password is written into an address, neither a refusal nor what is shown has a piece of it.
+    #[test]
+    fn no_setting_shows_a_piece_of_a_password(
+        which in 0..ADDRESSES.len(), scheme in 0..3_usize, password in "[!-~]{8,20}", tail in "(/[a-z]{0,3})?", comma: bool
+    ) {
+        let (name, schemes) = ADDRESSES[which];
+        let scheme = schemes[scheme % schemes.len()];
+        let more = if comma { format!(",{scheme}://:{password}@other.example") } else { String::new() };
+        let text = format!("{scheme}://operator:{password}@server.example{tail}{more}");
+        let sources = Sources::empty().with_env(name, &text);
+        let said = match Settings::load(&sources) {
+            Err(refused) => format!("{refused} {refused:?}"),
+            Ok(settings) => {
+                let hidden = settings.redactor().apply(&text).into_owned();
+                format!("{} {:?} {:?} {hidden}", settings.effective(), settings.fleet, settings.evidence)
+            }
+        };
+        // What the messages say anyway is no piece of a password.
+        let usual = "expected user and password with every / ? # @ : % encoded as %2F %3F %23 %40 %3A %25 (and an @ in the path as %40)";
+        let letters: Vec<char> = password.chars().collect();
+        for piece in letters.windows(5) {
+            let piece: String = piece.iter().collect();
+            proptest::prop_assert!(!said.contains(&piece) || usual.contains(&piece), "{} in {}", piece, said);
+        }
+    }
+}

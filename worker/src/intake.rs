@@ -194,7 +194,7 @@ impl Worker {
         match trouble {
             None => page.of(route).holds(),
             Some(why) => page.of(route).fails(why),
-        }
+        };
     }
 
     async fn consume(

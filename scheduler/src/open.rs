@@ -136,14 +136,12 @@ async fn read_index(scheduler: &Scheduler) -> Result<RecordIndex, SchedulerError
     let Some((access, key)) = &scheduler.options.record_info else {
         return Ok(RecordIndex::default());
     };
-    let limits = FetchLimits {
-        max_bytes: scheduler.options.index.max_bytes,
-        budget: scheduler.options.index.budget,
-    };
+    let index = &scheduler.options.index;
+    let limits = FetchLimits::new(index.max_bytes, index.budget);
     match scheduler.ports.bucket.fetch(access, key, limits).await {
         Ok(Fetched::Found(object)) => RecordIndex::parse(&object.bytes)
             .map_err(|fault| SchedulerError::Index(fault.to_string())),
-        Ok(Fetched::Missing) => Ok(RecordIndex::default()),
+        Ok(Fetched::Missing { .. }) => Ok(RecordIndex::default()),
         Ok(Fetched::TooLarge { bytes }) => Err(SchedulerError::IndexTooLarge {
             bytes,
             most: limits.max_bytes,

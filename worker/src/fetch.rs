@@ -116,6 +116,7 @@ pub(crate) struct Reader<'a> {
     means: Means<'a>,
     access: &'a BucketAccess,
     budget: Duration,
+    min_bytes_per_second: u64,
 }
 
 impl<'a> Reader<'a> {
@@ -124,6 +125,7 @@ impl<'a> Reader<'a> {
             means,
             access,
             budget: Duration::from_millis(rules.fetch_budget_ms),
+            min_bytes_per_second: rules.min_bytes_per_second,
         }
     }
 
@@ -189,13 +191,14 @@ impl<'a> Reader<'a> {
         let limits = FetchLimits {
             max_bytes: limit,
             budget,
+            min_bytes_per_second: self.min_bytes_per_second,
         };
         let bucket = self.means.bucket;
         Ok(match bucket.fetch(self.access, key, limits).await {
             Ok(Fetched::Found(object)) => Read::Found(object),
-            Ok(Fetched::Missing) => {
-                Read::Missing("the store has no such object, or denies access".to_owned())
-            }
+            Ok(Fetched::Missing { answer }) => Read::Missing(format!(
+                "the store has no such object, or denies access ({answer})"
+            )),
             Ok(Fetched::TooLarge { bytes }) if limit < wanted.most && bytes <= wanted.most => {
                 Read::Larger(bytes)
             }

@@ -17,11 +17,8 @@ const FAILED_ACCOUNTS: usize = 2;
 /// Objects that were read lately, kept to find out whether any store answers; of as many accounts.
 const CONTROLS: usize = 4;
 /// What a read that only asks whether a store answers may cost.
-const CONTROL: FetchLimits = FetchLimits {
-    // An object that is larger is an answer, too.
-    max_bytes: 1,
-    budget: Duration::from_secs(5),
-};
+/// An object that is larger is an answer, too.
+const CONTROL: FetchLimits = FetchLimits::new(1, Duration::from_secs(5));
 
 /// What is known about the stores. Shared by all jobs of a worker.
 pub(crate) struct Reach {
@@ -165,7 +162,7 @@ impl Reach {
     ) -> bool {
         let answered = matches!(
             fetched,
-            Ok(Fetched::Found(_) | Fetched::Missing | Fetched::TooLarge { .. })
+            Ok(Fetched::Found(_) | Fetched::Missing { .. } | Fetched::TooLarge { .. })
         );
         if answered {
             self.answers(access, key);
@@ -213,7 +210,9 @@ mod tests {
         ) -> Result<Fetched, FetchError> {
             self.asked.fetch_add(1, Ordering::SeqCst);
             if self.answer.load(Ordering::SeqCst) {
-                return Ok(Fetched::Missing);
+                return Ok(Fetched::Missing {
+                    answer: "404 NoSuchKey".to_owned(),
+                });
             }
             Ok(Fetched::Unreachable {
                 last: "no route".to_owned(),

@@ -148,10 +148,7 @@ impl Source<'_> {
     /// A package says itself whose it is and for which interval; without a manifest nothing can be checked.
     async fn identity(&self) -> Result<(Hotkey, IntervalId)> {
         let (access, interval) = &self.access;
-        let limits = FetchLimits {
-            max_bytes: 1 << 20,
-            budget: Duration::from_secs(30),
-        };
+        let limits = FetchLimits::new(1 << 20, Duration::from_secs(30));
         let key = format!("{interval}/manifest.json");
         let fetched = self.bucket.fetch(access, &key, limits).await?;
         let Fetched::Found(object) = fetched else {

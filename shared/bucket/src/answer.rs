@@ -1,17 +1,21 @@
 //! What a store's answer means.
 
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_xml::decode::{Document, try_data};
 use std::error::Error;
 
-/// A failed request, sorted.
+/// Longest error code that is taken for one.
+const MAX_CODE: usize = 64;
+
+/// A failed request, sorted. The text is what the store answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// The store said: no such key or bucket, or not for you.
-    Missing,
+    Missing(String),
     /// The store refuses us because this machine's clock is wrong.
     Clock(String),
-    /// Anything else: the store is busy, broken, away, or answers what we did not ask.
+    /// Anything else: the store is busy, broken, unavailable, or answers what we did not ask.
     Fault(String),
     /// The request could not even be formed.
     Unusable(String),
@@ -22,54 +26,115 @@ where
     E: ProvideErrorMetadata + Error + 'static,
 {
     match error {
-        SdkError::ConstructionFailure(_) => {
-            Answer::Unusable(DisplayErrorContext(error).to_string())
+        SdkError::ConstructionFailure(_) => Answer::Unusable(words(error)),
+        SdkError::ServiceError(inner) => refusal(inner.raw()),
+        // A success that could not be read is a fault.
+        SdkError::ResponseError(inner) if inner.raw().status().is_success() => {
+            Answer::Fault(words(error))
         }
-        SdkError::ServiceError(inner) => {
-            let status = inner.raw().status().as_u16();
-            let code = inner.err().code().unwrap_or("no code");
-            refusal(status, code)
-        }
-        SdkError::ResponseError(inner) => {
-            let status = inner.raw().status().as_u16();
-            // A success that could not be read is a fault; a refusal with an unreadable body is still one.
-            if (200..300).contains(&status) {
-                return Answer::Fault(DisplayErrorContext(error).to_string());
-            }
-            refusal(status, "unreadable answer")
-        }
-        _ => Answer::Fault(DisplayErrorContext(error).to_string()),
+        SdkError::ResponseError(inner) => refusal(inner.raw()),
+        _ => Answer::Fault(words(error)),
     }
 }
 
-/// A refusal by its HTTP status and error code.
-fn refusal(status: u16, code: &str) -> Answer {
-    match (status, code) {
+fn refusal(response: &HttpResponse) -> Answer {
+    refused(response.status().as_u16(), response.body().bytes())
+}
+
+/// A refusal by its HTTP status and body; `None` for a body that could not be read to its end. Only an S3 error document
+/// or a bare 404 speaks about the object: anything else comes from somebody in between (PROTOCOL §6).
+fn refused(status: u16, body: Option<&[u8]>) -> Answer {
+    let Some(code) = body.and_then(error_code) else {
+        return match (status, body) {
+            (404, Some(body)) if body.trim_ascii().is_empty() => Answer::Missing("404".to_owned()),
+            (_, Some(body)) => Answer::Fault(format!(
+                "the answer was {status} with {} bytes that are no S3 error document",
+                body.len()
+            )),
+            (_, None) => Answer::Fault(format!(
+                "the answer was {status} with a body that could not be read"
+            )),
+        };
+    };
+    let words = format!("{status} {code}");
+    match (status, code.as_str()) {
         // Says nothing about the object: every request would get it.
-        (_, "RequestTimeTooSkewed") => Answer::Clock(format!("status {status}, {code}")),
-        (_, "NoSuchKey" | "NoSuchBucket" | "AccessDenied" | "KeyTooLongError") => Answer::Missing,
+        (_, "RequestTimeTooSkewed") => Answer::Clock(words),
+        (_, "NoSuchKey" | "NoSuchBucket" | "AccessDenied" | "KeyTooLongError") => {
+            Answer::Missing(words)
+        }
         // 401 is what R2 answers to an access key that it does not know (any more).
-        (401 | 403 | 404, _) => Answer::Missing,
-        _ => Answer::Fault(format!("status {status}, {code}")),
+        (401 | 403 | 404, _) => Answer::Missing(words),
+        _ => Answer::Fault(format!("the store answered {words}")),
     }
+}
+
+/// The code of an S3 error document: `<Error><Code>NoSuchKey</Code>…</Error>`.
+fn error_code(body: &[u8]) -> Option<String> {
+    let mut document = Document::try_from(body).ok()?;
+    let mut root = document.root_element().ok()?;
+    if root.start_el().local() != "Error" {
+        return None;
+    }
+    while let Some(mut tag) = root.next_tag() {
+        if tag.start_el().local() == "Code" {
+            let code = try_data(&mut tag).ok()?;
+            let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+            let fits = !code.is_empty() && code.len() <= MAX_CODE && code.bytes().all(plain);
+            return fits.then(|| code.into_owned());
+        }
+    }
+    None
+}
+
+/// An error and its causes, each said once.
+pub(crate) fn words(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn document(code: &str) -> Vec<u8> {
+        format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>m</Message></Error>"
+        )
+        .into_bytes()
+    }
+
     #[test]
-    fn only_a_refusal_by_the_store_counts_as_missing() {
+    fn a_refusal_by_the_store_counts_as_missing_and_is_quoted() {
         for (status, code) in [
             (404, "NoSuchKey"),
             (404, "NoSuchBucket"),
             (403, "AccessDenied"),
             (403, "SignatureDoesNotMatch"),
             (401, "Unauthorized"),
-            (404, "no code"),
+            (400, "KeyTooLongError"),
         ] {
-            assert_eq!(refusal(status, code), Answer::Missing, "{status} {code}");
+            assert_eq!(
+                refused(status, Some(&document(code))),
+                Answer::Missing(format!("{status} {code}"))
+            );
         }
+        for blank in [&b""[..], b" \r\n"] {
+            assert_eq!(refused(404, Some(blank)), Answer::Missing("404".into()));
+        }
+    }
+
+    #[test]
+    fn faults_of_the_store_are_no_statement_about_the_object() {
         for (status, code) in [
             (500, "InternalError"),
             (503, "SlowDown"),
@@ -77,20 +142,52 @@ mod tests {
             (301, "PermanentRedirect"),
             (307, "TemporaryRedirect"),
             (400, "RequestTimeout"),
-            (408, "no code"),
         ] {
+            let answer = refused(status, Some(&document(code)));
             assert!(
-                matches!(refusal(status, code), Answer::Fault(_)),
-                "{status} {code}"
+                matches!(&answer, Answer::Fault(text) if text.contains(code)),
+                "{answer:?}"
             );
         }
     }
 
     #[test]
+    fn only_an_s3_error_document_or_a_bare_404_is_an_answer_of_the_store() {
+        let bomb = format!(
+            "<!DOCTYPE a [<!ENTITY b \"{}\">]><a>&b;&b;</a>",
+            "x".repeat(9000)
+        );
+        let deep = "<Error>".to_owned() + &"<a>".repeat(8000);
+        for body in [
+            "<html><body><h1>404 Not Found</h1></body></html>",
+            "<html><Code>NoSuchKey</Code></html>",
+            "NoSuchKey",
+            "{\"Code\": \"NoSuchKey\"}",
+            "<Error><Message>m</Message></Error>",
+            "<Error><Code></Code></Error>",
+            "<Error><Code>No\u{1b}[2J</Code></Error>",
+            "<Error><Code>NoSuchKey",
+            &bomb,
+            &deep,
+        ] {
+            for status in [401, 403, 404] {
+                let answer = refused(status, Some(body.as_bytes()));
+                assert!(
+                    matches!(&answer, Answer::Fault(text) if text.contains(&status.to_string())),
+                    "{answer:?}"
+                );
+            }
+        }
+        for status in [401, 403] {
+            assert!(matches!(refused(status, Some(b"")), Answer::Fault(_)));
+        }
+        assert!(matches!(refused(404, None), Answer::Fault(_)));
+        assert!(matches!(refused(404, Some(b"\xff\xfe")), Answer::Fault(_)));
+    }
+
+    #[test]
     fn a_wrong_clock_of_ours_is_never_held_against_a_miner() {
-        assert!(matches!(
-            refusal(403, "RequestTimeTooSkewed"),
-            Answer::Clock(_)
-        ));
+        let answer = refused(403, Some(&document("RequestTimeTooSkewed")));
+        assert!(matches!(answer, Answer::Clock(_)));
     }
 }

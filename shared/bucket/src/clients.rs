@@ -1,31 +1,19 @@
 //! One S3 client per endpoint and key pair, a bounded number of them, over one pool of connections.
 
 use crate::endpoint::EndpointPattern;
+use crate::transport::http_client;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Config, ConfigBag, Credentials, Intercept, Region, RequestChecksumCalculation,
-    ResponseChecksumValidation, RuntimeComponents, SharedHttpClient, StalledStreamProtectionConfig,
+    BehaviorVersion, Config, Credentials, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation, SharedHttpClient, StalledStreamProtectionConfig,
 };
-use aws_sdk_s3::error::BoxError;
-use aws_sdk_s3::primitives::SdkBody;
-use aws_smithy_http_client::tls;
-use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextMut;
-use http_body_util::Limited;
 use nexis_ports::{BucketAccess, FetchError};
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::time::Duration;
 
 /// Twice a full subnet of 256 miners: rotated credentials do not push out the ones in use.
 const MAX_CLIENTS: usize = 512;
-/// An error answer is a few hundred bytes of XML. The SDK reads all of it into memory, so an
-/// endless one must be cut.
-const MAX_ERROR_BODY: usize = 64 * 1024;
-/// Connecting to a healthy store takes milliseconds; a black hole must not eat the budget.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
 #[derive(PartialEq, Eq, Hash, Clone)]
 struct ClientKey {
     endpoint: String,
@@ -49,14 +37,9 @@ pub(crate) struct Clients {
 
 impl Clients {
     pub fn new(pattern: EndpointPattern) -> Self {
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(tls::Provider::Rustls(
-                tls::rustls_provider::CryptoMode::Ring,
-            ))
-            .build_https();
         Self {
             pattern,
-            http,
+            http: http_client(),
             cache: Mutex::default(),
             capacity: MAX_CLIENTS,
         }
@@ -115,42 +98,11 @@ impl Clients {
             // Retries, stalls and the total time are ours: one budget rules them all.
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .build(),
-            )
             // R2 and other stores do not implement every checksum that the SDK would add by itself.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-            .interceptor(ShortErrors)
             .build();
         Client::from_conf(config)
-    }
-}
-
-/// Cuts the body of an answer that is not a success.
-#[derive(Debug)]
-struct ShortErrors;
-
-#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
-impl Intercept for ShortErrors {
-    fn name(&self) -> &'static str {
-        "ShortErrors"
-    }
-
-    fn modify_before_deserialization(
-        &self,
-        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
-        _components: &RuntimeComponents,
-        _bag: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let response = context.response_mut();
-        if !response.status().is_success() {
-            let body = std::mem::replace(response.body_mut(), SdkBody::taken());
-            *response.body_mut() = SdkBody::from_body_1_x(Limited::new(body, MAX_ERROR_BODY));
-        }
-        Ok(())
     }
 }
 

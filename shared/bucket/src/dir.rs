@@ -192,7 +192,9 @@ impl Bucket for DirBucket {
                     last_modified,
                 })
             }
-            Read::Missing => Fetched::Missing,
+            Read::Missing => Fetched::Missing {
+                answer: "no such file".to_owned(),
+            },
             Read::TooLarge(bytes) => Fetched::TooLarge { bytes },
             Read::Broken(error) => Fetched::Unreachable {
                 last: error.to_string(),

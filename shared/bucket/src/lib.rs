@@ -22,9 +22,11 @@ mod answer;
 mod clients;
 mod dir;
 mod endpoint;
+mod last_modified;
 mod own;
 mod s3_own;
 mod store;
+mod transport;
 
 pub use dir::{DirBucket, DirObjects};
 pub use endpoint::{EndpointError, EndpointPattern};

@@ -102,7 +102,7 @@ impl S3Objects {
             let last = match tokio::time::timeout_at(until, request()).await {
                 Ok(Ok(value)) => return Ok(Ended::Did(value)),
                 Ok(Err(error)) => match sort(&error) {
-                    Answer::Missing => return Ok(Ended::Missing),
+                    Answer::Missing(_) => return Ok(Ended::Missing),
                     Answer::Unusable(reason) => {
                         let key = key.to_owned();
                         return Err(StoreError::Unusable {
@@ -196,19 +196,21 @@ impl ObjectStore for S3Objects {
                     .send()
                     .await
                 {
-                    // A head answer has no body: the status alone tells an absence from a refusal.
-                    Err(error)
-                        if error
-                            .raw_response()
-                            .is_some_and(|r| r.status().as_u16() == 404) =>
-                    {
-                        Ok(None)
-                    }
-                    other => other.map(Some),
+                    // A head answer has no body: its status alone tells an absence from a refusal.
+                    Err(error) => match error.raw_response().map(|raw| raw.status().as_u16()) {
+                        Some(404) => Ok(Ended::Did(None)),
+                        Some(401 | 403) => Ok(Ended::Missing),
+                        _ => Err(error),
+                    },
+                    Ok(answer) => Ok(Ended::Did(Some(answer))),
                 }
             })
             .await?;
-        let answer = self.refused("asking about", key, asked)?;
+        let answered = match asked {
+            Ended::Did(answered) => answered,
+            Ended::Missing => Ended::Missing,
+        };
+        let answer = self.refused("asking about", key, answered)?;
         Ok(answer.map(|answer| Entry {
             key: key.to_owned(),
             bytes: size(answer.content_length()),

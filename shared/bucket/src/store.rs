@@ -1,12 +1,11 @@
 //! Reading S3, within limits, from stores that may be away and miners that may be hostile.
 
-use crate::answer::{Answer, sort};
+use crate::answer::{Answer, sort, words};
 use crate::clients::Clients;
 use crate::endpoint::EndpointPattern;
 use crate::s3_own::S3Objects;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::error::DisplayErrorContext;
 use bytes::{Bytes, BytesMut};
 use nexis_ports::{Bucket, BucketAccess, FetchError, FetchLimits, Fetched, Object};
 use nexis_protocol::Digest;
@@ -24,6 +23,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A connection that gives nothing for this long is dropped and tried anew: a healthy store answers in
 /// well under a second, a dead one must not eat the whole budget.
 const LONGEST_SILENCE: Duration = Duration::from_secs(15);
+/// A transfer may take this long before its average speed counts.
+const SLOW_START: Duration = Duration::from_secs(10);
 /// Room set aside before the first byte, whatever length was announced.
 const FIRST_ROOM: usize = 1 << 20;
 
@@ -35,6 +36,7 @@ const FIRST_ROOM: usize = 1 << 20;
 pub struct BucketStore {
     clients: Arc<Clients>,
     silence: Duration,
+    slow_start: Duration,
 }
 
 impl std::fmt::Debug for BucketStore {
@@ -49,12 +51,19 @@ impl BucketStore {
         Self {
             clients: Arc::new(Clients::new(pattern)),
             silence: LONGEST_SILENCE,
+            slow_start: SLOW_START,
         }
     }
 
     /// Drops a connection that gives nothing for `silence` (default 15 s).
     pub fn with_longest_silence(mut self, silence: Duration) -> Self {
         self.silence = silence;
+        self
+    }
+
+    /// Begins to hold transfers to [`FetchLimits::min_bytes_per_second`] after `slow_start` (default 10 s).
+    pub fn with_slow_start(mut self, slow_start: Duration) -> Self {
+        self.slow_start = slow_start;
         self
     }
 
@@ -70,8 +79,10 @@ impl BucketStore {
         client: &Client,
         access: &BucketAccess,
         key: &str,
-        max_bytes: u64,
+        limits: FetchLimits,
     ) -> Result<Fetched, Answer> {
+        let max_bytes = limits.max_bytes;
+        let begun = Instant::now();
         let request = client.get_object().bucket(&access.bucket).key(key).send();
         let mut answer = match tokio::time::timeout(self.silence, request).await {
             Err(_) => return Err(self.silent()),
@@ -93,13 +104,19 @@ impl BucketStore {
         let mut read = BytesMut::with_capacity(room.min(FIRST_ROOM));
         let mut hasher = Sha256::new();
         loop {
-            let piece = match tokio::time::timeout(self.silence, answer.body.next()).await {
-                Err(_) => return Err(self.silent()),
+            let too_slow = self.below_the_floor(begun, read.len() as u64, limits);
+            let silent = Instant::now() + self.silence;
+            let until = too_slow.map_or(silent, |at| at.min(silent));
+            let piece = match timeout_at(until, answer.body.next()).await {
+                Err(_) if until == silent => return Err(self.silent()),
+                Err(_) => return Ok(slow(begun, read.len() as u64, limits)),
                 Ok(None) => break,
                 Ok(Some(Ok(piece))) => piece,
                 Ok(Some(Err(error))) => {
-                    let text = DisplayErrorContext(&error).to_string();
-                    return Err(Answer::Fault(format!("reading the body: {text}")));
+                    return Err(Answer::Fault(format!(
+                        "reading the body: {}",
+                        words(&error)
+                    )));
                 }
             };
             let bytes = (read.len() + piece.len()) as u64;
@@ -123,11 +140,29 @@ impl BucketStore {
         }))
     }
 
+    /// When the average of a transfer that has brought so many bytes falls below the floor, if nothing more comes.
+    fn below_the_floor(&self, begun: Instant, bytes: u64, limits: FetchLimits) -> Option<Instant> {
+        let floor = limits.min_bytes_per_second;
+        let enough_for = Duration::from_secs(bytes.checked_div(floor)?);
+        begun.checked_add(enough_for.max(self.slow_start))
+    }
+
     fn silent(&self) -> Answer {
         Answer::Fault(format!(
             "nothing came for {:.1} s",
             self.silence.as_secs_f64()
         ))
+    }
+}
+
+/// Another attempt would be as slow, and cost as much.
+fn slow(begun: Instant, bytes: u64, limits: FetchLimits) -> Fetched {
+    Fetched::TooSlow {
+        last: format!(
+            "{bytes} bytes came in {:.1} s, fewer than {} a second",
+            begun.elapsed().as_secs_f64(),
+            limits.min_bytes_per_second
+        ),
     }
 }
 
@@ -162,7 +197,7 @@ impl Bucket for BucketStore {
                 }
                 tokio::time::sleep_until(wake).await;
             }
-            let tried = self.attempt(&client, access, key, limits.max_bytes);
+            let tried = self.attempt(&client, access, key, limits);
             let Ok(ended) = timeout_at(deadline, tried).await else {
                 if attempt == 0 {
                     last = Answer::Fault("no complete answer within the time budget".to_owned());
@@ -171,7 +206,7 @@ impl Bucket for BucketStore {
             };
             match ended {
                 Ok(fetched) => return Ok(fetched),
-                Err(Answer::Missing) => return Ok(Fetched::Missing),
+                Err(Answer::Missing(answer)) => return Ok(Fetched::Missing { answer }),
                 Err(Answer::Unusable(reason)) => return Err(unusable(reason)),
                 Err(fault) => {
                     tracing::debug!(bucket = access.bucket, key, attempt, ?fault, "read failed");
@@ -187,7 +222,7 @@ impl Bucket for BucketStore {
                 ),
             }),
             Answer::Fault(last) | Answer::Unusable(last) => Ok(Fetched::Unreachable { last }),
-            Answer::Missing => Ok(Fetched::Missing),
+            Answer::Missing(answer) => Ok(Fetched::Missing { answer }),
         }
     }
 }

@@ -8,10 +8,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-const LIMITS: FetchLimits = FetchLimits {
-    max_bytes: 100,
-    budget: Duration::from_secs(5),
-};
+const LIMITS: FetchLimits = FetchLimits::new(100, Duration::from_secs(5));
 
 async fn read(dir: &DirBucket, bucket: &str, key: &str) -> Fetched {
     let access = BucketAccess {
@@ -61,7 +58,7 @@ async fn names_that_would_leave_the_folder_are_missing() {
     ] {
         let fetched = read(&dir, bucket, key).await;
         assert!(
-            matches!(fetched, Fetched::Missing),
+            matches!(fetched, Fetched::Missing { .. }),
             "{bucket:?} {key:?}: {fetched:?}"
         );
     }
@@ -82,7 +79,7 @@ async fn pipes_and_folders_are_no_objects_and_do_not_block() {
     .unwrap();
     let dir = DirBucket::new(root.path()).unwrap();
     let read = tokio::time::timeout(Duration::from_secs(5), read(&dir, "b", "pipe")).await;
-    assert!(matches!(read.unwrap(), Fetched::Missing));
+    assert!(matches!(read.unwrap(), Fetched::Missing { .. }));
 }
 
 #[tokio::test]

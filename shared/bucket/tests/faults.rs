@@ -13,6 +13,8 @@ enum Behave {
     Say(Vec<u8>),
     /// Sends the head, then filler for ever.
     Endless(Vec<u8>),
+    /// Sends the head, then one byte a pause.
+    Drip(Vec<u8>, Duration),
     /// Takes the request and never answers.
     Silent,
     /// Closes without a word.
@@ -95,6 +97,12 @@ async fn serve(mut stream: TcpStream, behave: Behave, heads: Arc<Mutex<Vec<Strin
             stream.write_all(&head).await.ok();
             while stream.write_all(&[b'x'; 16 * 1024]).await.is_ok() {}
         }
+        Behave::Drip(head, pause) => {
+            stream.write_all(&head).await.ok();
+            while stream.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(pause).await;
+            }
+        }
         Behave::Silent => {
             stream.read_to_end(&mut Vec::new()).await.ok();
         }
@@ -104,19 +112,14 @@ async fn serve(mut stream: TcpStream, behave: Behave, heads: Arc<Mutex<Vec<Strin
 
 impl Faulty {
     async fn fetch(&self, max_bytes: u64, budget: Duration) -> Fetched {
-        let access = BucketAccess {
-            bucket: "bucket".into(),
-            account_id: "account".into(),
-            access_key: "key".into(),
-            secret_key: "secret".into(),
-        };
+        let access = access();
         let store = BucketStore::new(self.url.parse().unwrap())
             .with_longest_silence(Duration::from_millis(400));
         store
             .fetch(
                 &access,
                 "50/manifest.json",
-                FetchLimits { max_bytes, budget },
+                FetchLimits::new(max_bytes, budget),
             )
             .await
             .unwrap()
@@ -124,6 +127,15 @@ impl Faulty {
 
     fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
+    }
+}
+
+fn access() -> BucketAccess {
+    BucketAccess {
+        bucket: "bucket".into(),
+        account_id: "account".into(),
+        access_key: "key".into(),
+        secret_key: "secret".into(),
     }
 }
 
@@ -167,13 +179,19 @@ async fn a_refusal_is_believed_at_once() {
     ] {
         let server = faulty(vec![refuse(status, code)]).await;
         let fetched = server.fetch(1000, LONG).await;
-        assert!(matches!(fetched, Fetched::Missing), "{code}: {fetched:?}");
+        assert!(
+            matches!(&fetched, Fetched::Missing { answer } if answer.contains(code)),
+            "{code}: {fetched:?}"
+        );
         assert_eq!(server.requests(), 1, "{code}");
     }
     let empty =
         b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec();
     let server = faulty(vec![Behave::Say(empty)]).await;
-    assert!(matches!(server.fetch(1000, LONG).await, Fetched::Missing));
+    assert!(matches!(
+        server.fetch(1000, LONG).await,
+        Fetched::Missing { .. }
+    ));
 }
 
 #[tokio::test]
@@ -221,6 +239,46 @@ async fn a_store_that_stays_away_is_told_apart_from_a_missing_object_and_keeps_t
         );
         assert!(server.requests() >= 2, "{} requests", server.requests());
     }
+}
+
+#[tokio::test]
+async fn a_transfer_below_the_floor_is_dropped_after_the_grace_period() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".to_vec();
+    let server = faulty(vec![Behave::Drip(head, Duration::from_millis(20))]).await;
+    let store =
+        BucketStore::new(server.url.parse().unwrap()).with_slow_start(Duration::from_millis(500));
+    let mut limits = FetchLimits::new(2000, LONG);
+    limits.min_bytes_per_second = 1000;
+    let begun = Instant::now();
+    let fetched = store
+        .fetch(&access(), "50/clips/a.mp4", limits)
+        .await
+        .unwrap();
+    assert!(
+        matches!(&fetched, Fetched::TooSlow { last } if last.contains("fewer than 1000 a second")),
+        "{fetched:?}"
+    );
+    let took = begun.elapsed();
+    assert!(
+        took >= Duration::from_millis(500) && took < LONG / 4,
+        "{took:?}"
+    );
+    assert_eq!(server.requests(), 1, "a slow store is not asked twice");
+}
+
+#[tokio::test]
+async fn a_transfer_above_the_floor_may_take_longer_than_the_grace_period() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\nConnection: close\r\n\r\n".to_vec();
+    let server = faulty(vec![Behave::Drip(head, Duration::from_millis(20))]).await;
+    let store =
+        BucketStore::new(server.url.parse().unwrap()).with_slow_start(Duration::from_millis(200));
+    let mut limits = FetchLimits::new(2000, LONG);
+    limits.min_bytes_per_second = 5;
+    let fetched = store
+        .fetch(&access(), "50/clips/a.mp4", limits)
+        .await
+        .unwrap();
+    assert_eq!(found(fetched).bytes.len(), 60);
 }
 
 #[tokio::test]
@@ -278,17 +336,9 @@ async fn an_object_of_exactly_the_cap_passes_and_one_byte_more_does_not() {
 #[tokio::test]
 async fn a_store_that_blames_our_clock_leads_to_an_error_of_ours_not_to_a_missing_object() {
     let server = faulty(vec![refuse("403 Forbidden", "RequestTimeTooSkewed")]).await;
-    let access = BucketAccess {
-        bucket: "bucket".into(),
-        account_id: "account".into(),
-        access_key: "key".into(),
-        secret_key: "secret".into(),
-    };
+    let access = access();
     let store = BucketStore::new(server.url.parse().unwrap());
-    let limits = FetchLimits {
-        max_bytes: 10,
-        budget: SHORT,
-    };
+    let limits = FetchLimits::new(10, SHORT);
     let error = store.fetch(&access, "k", limits).await.unwrap_err();
     assert!(error.to_string().contains("clock"), "{error}");
     assert!(matches!(error, FetchError::WrongClock { .. }), "{error:?}");

@@ -10,10 +10,7 @@ use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use std::time::Duration;
 
-const LIMITS: FetchLimits = FetchLimits {
-    max_bytes: 8 << 20,
-    budget: Duration::from_secs(20),
-};
+const LIMITS: FetchLimits = FetchLimits::new(8 << 20, Duration::from_secs(20));
 
 async fn embedded(root: &std::path::Path, access_key: &str, secret_key: &str) -> String {
     let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(root).unwrap());
@@ -106,7 +103,7 @@ async fn behaves(url: &str, access_key: &str, secret_key: &str) {
         };
         let fetched = store.fetch(&access, key, LIMITS).await.unwrap();
         assert!(
-            matches!(fetched, Fetched::Missing),
+            matches!(fetched, Fetched::Missing { .. }),
             "{bucket}/{key}: {fetched:?}"
         );
     }

@@ -210,6 +210,8 @@ impl Chain for ChainPort {
                 .iter()
                 .filter_map(|(hotkey, found)| Some((hotkey.clone(), found.text()?.to_owned())))
                 .collect(),
+            raw_commitments: snapshot.raw_commitments,
+            unreadable_commitments: snapshot.unreadable_commitments,
             parameters: SubnetParameters {
                 tempo: snapshot.hyperparameters.tempo,
                 weights_rate_limit: snapshot.hyperparameters.weights_rate_limit,

@@ -73,6 +73,12 @@ pub struct Snapshot {
     pub neurons: Vec<Neuron>,
     /// Of registered hotkeys only: entries outlive registration on the chain.
     pub commitments: BTreeMap<Hotkey, Commitment>,
+    /// Entries that the chain holds for registered hotkeys, whether or not they could be read.
+    #[serde(default)]
+    pub raw_commitments: usize,
+    /// Those of them whose encoding this program does not know.
+    #[serde(default)]
+    pub unreadable_commitments: usize,
     /// What the stake numbers are.
     pub stake_basis: StakeBasis,
     /// The subnet's numbers.
@@ -188,12 +194,15 @@ impl ChainClient {
                 .ok_or_else(|| lacks("commit-reveal flag"))?,
             reveal_period: found.commit_reveal_period.unwrap_or(1),
         };
+        let published = Published::of(&neurons, values);
         Ok(Snapshot {
             netuid,
             number: BlockNumber::new(view.block_number()),
             hash: show(view.block_hash()),
             spec_version: view.spec_version(),
-            commitments: commitments_of(&neurons, values),
+            commitments: published.commitments,
+            raw_commitments: published.raw,
+            unreadable_commitments: published.unreadable,
             neurons,
             stake_basis: StakeBasis::Total,
             hyperparameters,
@@ -246,12 +255,15 @@ impl ChainClient {
             found.push((key.0, entry.value().bytes().to_vec()));
         }
         let values = found.iter().map(|(key, value)| (*key, value.as_slice()));
+        let published = Published::of(&neurons, values);
         Ok(Snapshot {
             netuid,
             number: BlockNumber::new(view.block_number()),
             hash: show(view.block_hash()),
             spec_version: view.spec_version(),
-            commitments: commitments_of(&neurons, values),
+            commitments: published.commitments,
+            raw_commitments: published.raw,
+            unreadable_commitments: published.unreadable,
             neurons,
             stake_basis: StakeBasis::OwnAlpha,
             hyperparameters,
@@ -434,26 +446,81 @@ fn slot(index: usize) -> Result<Uid, ChainError> {
         })
 }
 
-/// Joins commitments with registered hotkeys. A malformed one is that miner's loss and nobody else's.
-fn commitments_of<'a>(
-    neurons: &[Neuron],
-    values: impl Iterator<Item = ([u8; 32], &'a [u8])>,
-) -> BTreeMap<Hotkey, Commitment> {
-    let registered: HashMap<[u8; 32], &Hotkey> = neurons
-        .iter()
-        .map(|n| (n.hotkey.public_key(), &n.hotkey))
-        .collect();
-    let mut found = BTreeMap::new();
-    for (key, value) in values {
-        let Some(hotkey) = registered.get(&key) else {
-            continue;
+/// What registered hotkeys published. A malformed entry is that miner's loss and nobody else's; when none can be
+/// read at all, the fault is ours (a runtime that encodes commitments differently), so both numbers are kept.
+struct Published {
+    commitments: BTreeMap<Hotkey, Commitment>,
+    raw: usize,
+    unreadable: usize,
+}
+
+impl Published {
+    fn of<'a>(neurons: &[Neuron], values: impl Iterator<Item = ([u8; 32], &'a [u8])>) -> Self {
+        let registered: HashMap<[u8; 32], &Hotkey> = neurons
+            .iter()
+            .map(|n| (n.hotkey.public_key(), &n.hotkey))
+            .collect();
+        let mut found = Self {
+            commitments: BTreeMap::new(),
+            raw: 0,
+            unreadable: 0,
         };
-        match decode_commitment(value) {
-            Ok(commitment) => {
-                found.insert((*hotkey).clone(), commitment);
+        for (key, value) in values {
+            let Some(hotkey) = registered.get(&key) else {
+                continue;
+            };
+            found.raw += 1;
+            match decode_commitment(value) {
+                Ok(commitment) => {
+                    found.commitments.insert((*hotkey).clone(), commitment);
+                }
+                Err(error) => {
+                    found.unreadable += 1;
+                    tracing::debug!(%hotkey, %error, "a commitment cannot be decoded");
+                }
             }
-            Err(error) => tracing::debug!(%hotkey, %error, "a commitment cannot be read"),
+        }
+        if found.unreadable > 0 {
+            tracing::warn!(
+                unreadable = found.unreadable,
+                of = found.raw,
+                "some commitments cannot be decoded; their hotkeys are no candidates"
+            );
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn neuron(uid: u8) -> Neuron {
+        Neuron {
+            uid: Uid::new(uid.into()),
+            hotkey: Hotkey::from_public_key(&[uid; 32]),
+            validator_permit: false,
+            stake_rao: 0,
+            last_update: 0,
+            registered_at: 0,
         }
     }
-    found
+
+    #[test]
+    fn entries_of_registered_hotkeys_are_counted_whether_or_not_they_can_be_read() {
+        let neurons: Vec<Neuron> = (0..4).map(neuron).collect();
+        let good = hex::decode("0000000000000000cd000000040561626364").unwrap();
+        let unknown = hex::decode("0000000000000000cd00000004ff").unwrap();
+        let deregistered = [9; 32];
+        let values: [([u8; 32], &[u8]); 4] = [
+            ([0; 32], &good),
+            ([1; 32], &unknown),
+            ([2; 32], b"\xff"),
+            (deregistered, &unknown),
+        ];
+        let found = Published::of(&neurons, values.into_iter());
+        assert_eq!((found.raw, found.unreadable), (3, 2));
+        let read: Vec<&Hotkey> = found.commitments.keys().collect();
+        assert_eq!(read, [&neurons[0].hotkey]);
+    }
 }

@@ -8,10 +8,7 @@ use nexis_protocol::{BlockNumber, Digest, IntervalId, Netuid};
 use nexis_testkit::eventually;
 use std::time::Duration;
 
-const LIMITS: FetchLimits = FetchLimits {
-    max_bytes: 8 << 20,
-    budget: Duration::from_secs(10),
-};
+const LIMITS: FetchLimits = FetchLimits::new(8 << 20, Duration::from_secs(10));
 
 async fn manifest(
     store: &BucketStore,

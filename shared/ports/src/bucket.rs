@@ -33,6 +33,19 @@ pub struct FetchLimits {
     pub max_bytes: u64,
     /// Time for all attempts together.
     pub budget: Duration,
+    /// Slowest transfer that is waited for: average over its whole length, after a grace period. 0: any.
+    pub min_bytes_per_second: u64,
+}
+
+impl FetchLimits {
+    /// Limits without a floor on throughput.
+    pub const fn new(max_bytes: u64, budget: Duration) -> Self {
+        Self {
+            max_bytes,
+            budget,
+            min_bytes_per_second: 0,
+        }
+    }
 }
 
 /// An object that was read in full.
@@ -52,18 +65,22 @@ pub enum Fetched {
     /// Read.
     Found(Object),
     /// The store said that there is none, or that we may not see it.
-    Missing,
+    Missing {
+        /// What it answered, for the operator: `404 NoSuchKey`.
+        answer: String,
+    },
     /// Larger than the limit.
     TooLarge {
         /// Size announced or read so far, bytes.
         bytes: u64,
     },
-    /// The store stayed unreachable until the budget was used up (counts as missing, PROTOCOL §6).
+    /// The store stayed unreachable until the budget was used up (counts as missing while other stores can be reached,
+    /// PROTOCOL §6).
     Unreachable {
         /// The last fault, for the operator.
         last: String,
     },
-    /// The store sends the object more slowly than the least that is waited for (counts as missing, too).
+    /// The store sends the object more slowly than [`FetchLimits::min_bytes_per_second`] (counts as missing, too).
     TooSlow {
         /// How slow, for the operator.
         last: String,

@@ -55,6 +55,10 @@ pub struct Roster {
     pub neurons: Vec<Neuron>,
     /// Commitments as published (text), by hotkey.
     pub commitments: BTreeMap<Hotkey, String>,
+    /// Entries that the chain holds for registered hotkeys, whether or not they could be read.
+    pub raw_commitments: usize,
+    /// Those of them whose encoding this program does not know.
+    pub unreadable_commitments: usize,
     /// The subnet's numbers.
     pub parameters: SubnetParameters,
 }

@@ -95,7 +95,9 @@ impl Bucket for Stores {
         let store = (self.behave.lock().unwrap())(number);
         let last = |last: &str| last.to_owned();
         Ok(match store {
-            Store::Answers => Fetched::Missing,
+            Store::Answers => Fetched::Missing {
+                answer: "404 NoSuchKey".to_owned(),
+            },
             Store::Unreachable => {
                 tokio::time::sleep(limits.budget.min(TRIED)).await;
                 Fetched::Unreachable {

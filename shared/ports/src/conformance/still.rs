@@ -33,6 +33,8 @@ impl StillChain {
                 hash: format!("0x{block:064x}"),
                 neurons: neurons.collect(),
                 commitments: BTreeMap::new(),
+                raw_commitments: 0,
+                unreadable_commitments: 0,
                 parameters: SubnetParameters {
                     tempo: 99,
                     weights_rate_limit: 0,
@@ -106,6 +108,8 @@ impl Bucket for NoBucket {
         _: &str,
         _: FetchLimits,
     ) -> Result<Fetched, FetchError> {
-        Ok(Fetched::Missing)
+        Ok(Fetched::Missing {
+            answer: "404 NoSuchKey".to_owned(),
+        })
     }
 }

@@ -51,6 +51,15 @@ pub enum SchedulerError {
          maxmemory-policy to noeviction"
     )]
     StateLost(String),
+    /// The chain holds commitments of which none can be decoded.
+    #[error(
+        "none of the chain's {raw} commitments can be decoded, so nobody can be drawn: install a release of Nexis that \
+         knows this runtime"
+    )]
+    Commitments {
+        /// Entries of registered hotkeys.
+        raw: usize,
+    },
     /// We lead no more; whatever was going on ends where it stands.
     #[error("leadership was lost: {0}")]
     Lost(&'static str),
@@ -78,6 +87,7 @@ impl SchedulerError {
             | Self::Weights(_)
             | Self::StateLost(_)
             | Self::IndexTooLarge { .. }
+            | Self::Commitments { .. }
             | Self::Panicked(_) => FaultClass::Permanent,
         }
     }
@@ -95,6 +105,7 @@ impl SchedulerError {
             | Self::Weights(_)
             | Self::Index(_)
             | Self::IndexTooLarge { .. }
+            | Self::Commitments { .. }
             | Self::Lost(_)
             | Self::CutOff(_) => false,
         }

@@ -9,8 +9,9 @@ use crate::{ledger, reduce};
 use nexis_ports::{ChainError, FetchLimits, Fetched, Roster, Write};
 use nexis_protocol::calendar::Calendar;
 use nexis_protocol::record_info::RecordIndex;
-use nexis_protocol::{BlockNumber, Digest, IntervalId, JobId};
+use nexis_protocol::{BlockNumber, Digest, Hotkey, IntervalId, JobId, candidates};
 use nexis_wire::{PlannedMiner, RoundPlan, Wire};
+use std::collections::BTreeSet;
 
 /// What opening came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,12 +81,8 @@ async fn make_plan(
     let digest = Digest::of(text.as_bytes());
     ledger::store_index(scheduler.ports.archive.as_ref(), digest, &text).await?;
     let seed = nexis_protocol::sampling::interval_seed(interval);
-    let candidates = roster
-        .neurons
-        .iter()
-        .map(|neuron| neuron.hotkey.clone())
-        .filter(|hotkey| !options.exclude.contains(hotkey.as_str()));
-    let miners = reduce::draw_miners(&options.rules, &seed, candidates.collect(), &[])
+    let candidates = candidates(&roster, &options.exclude)?;
+    let miners = reduce::draw_miners(&options.rules, &seed, candidates, &[])
         .into_iter()
         .map(|hotkey| PlannedMiner {
             commitment: roster.commitments.get(&hotkey).cloned(),
@@ -105,6 +102,20 @@ async fn make_plan(
         miners_deadline: head.get() + options.miners_deadline_blocks,
         clips_deadline: head.get() + options.clips_deadline_blocks,
     })
+}
+
+/// Who can be drawn. Commitments none of which can be decoded are a fault of ours (a runtime that this version does
+/// not know), never a finding that nobody committed.
+fn candidates(roster: &Roster, exclude: &BTreeSet<String>) -> Result<Vec<Hotkey>, SchedulerError> {
+    let raw = roster.raw_commitments;
+    if raw > 0 && roster.unreadable_commitments == raw {
+        return Err(SchedulerError::Commitments { raw });
+    }
+    Ok(candidates::candidates(
+        roster.neurons.iter().map(|neuron| &neuron.hotkey),
+        |hotkey| roster.commitments.get(hotkey).map(String::as_str),
+        |hotkey| exclude.contains(hotkey.as_str()),
+    ))
 }
 
 /// The roster at the first block at which the interval was eligible; nodes that have forgotten that block's

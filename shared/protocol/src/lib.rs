@@ -18,6 +18,7 @@ pub mod arbitration;
 pub mod auth;
 pub mod budget;
 pub mod calendar;
+pub mod candidates;
 pub mod checks;
 pub mod claim;
 pub mod clip;

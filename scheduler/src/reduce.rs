@@ -10,7 +10,7 @@ use nexis_protocol::record_info::RecordIndex;
 use nexis_protocol::{Hotkey, JobId, checks, sampling};
 use nexis_wire::{
     ClipJob, ClipPlan, ClipReport, Evidence, JobRules, MinerJob, MinerOutcome, MinerReport,
-    PlannedClip, ReportOutcome, RoundPlan, Sampling, ScreenedReport, WireError,
+    PlannedClip, PlannedMiner, ReportOutcome, RoundPlan, Sampling, ScreenedReport, WireError,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -425,21 +425,38 @@ impl<'a> Findings<'a> {
     }
 }
 
-/// Decisions of a round, in its order, and the miners for which none can be made because no report of ours
-/// came in time, or a row of the protocol's sample has no verdict and nothing else speaks against the miner: neither an accept nor a
+/// Decisions of a round, load failures first and then the loaded miners, both in the order in which they were drawn
+/// (PROTOCOL §14), and the miners for which none can be made because no report of ours came in time, or a row of the
+/// protocol's sample has no verdict and nothing else speaks against the miner: neither an accept nor a
 /// reject may be invented.
 pub fn decide_round(results: &Results<'_>, decided_at: f64) -> (Vec<Decision>, Vec<Hotkey>) {
     let findings = Findings::of(results);
     let plan = results.plan;
-    let mut decisions = Vec::new();
+    let mut not_loaded = Vec::new();
+    let mut loaded = Vec::new();
     let mut absent = Vec::new();
     for (miner, outcome) in plan.miners.iter().zip(&results.clips.miners) {
+        let list = match outcome {
+            MinerOutcome::Rejected { .. } => &mut not_loaded,
+            MinerOutcome::Judged { .. } | MinerOutcome::Absent => &mut loaded,
+        };
         match decide_miner(plan, &miner.hotkey, outcome, &findings, decided_at) {
-            Some(decision) => decisions.push(decision),
+            Some(decision) => list.push(decision),
             None => absent.push(miner.hotkey.clone()),
         }
     }
-    (decisions, absent)
+    not_loaded.append(&mut loaded);
+    (not_loaded, absent)
+}
+
+/// The order in which earlier versions listed decisions: as the miners were drawn. Their files are compared in it.
+pub fn in_selection_order(plan: &RoundPlan, mut decisions: Vec<Decision>) -> Vec<Decision> {
+    let place = |decision: &Decision| {
+        let of = |miner: &PlannedMiner| miner.hotkey == decision.miner_hotkey;
+        plan.miners.iter().position(of)
+    };
+    decisions.sort_by_cached_key(place);
+    decisions
 }
 
 fn decide_miner(

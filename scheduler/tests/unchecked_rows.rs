@@ -102,3 +102,41 @@ fn what_already_speaks_against_it_rejects_it_all_the_same() {
     let (decisions, _) = decide_round(&two_rows(short), &[good(0)]);
     assert!(!decisions[0].accepted);
 }
+
+#[test]
+fn load_failures_are_listed_before_loaded_miners_both_as_drawn() {
+    let hotkey = |seed: u8| Hotkey::from_public_key(&[seed; 32]);
+    let mut plan = plan();
+    let drawn: Vec<Hotkey> = [4, 2, 9, 1].map(hotkey).to_vec();
+    plan.miners = drawn
+        .iter()
+        .map(|hotkey| PlannedMiner {
+            hotkey: hotkey.clone(),
+            commitment: None,
+        })
+        .collect();
+    let loaded = || two_rows(vec![Reason::ValidationException]).miners.remove(0);
+    let not_loaded = || MinerOutcome::Rejected {
+        reasons: vec![Reason::MissingSubmissionFiles],
+        detail: String::new(),
+        notes: std::collections::BTreeMap::new(),
+    };
+    let clips = ClipPlan {
+        miners: vec![loaded(), not_loaded(), loaded(), not_loaded()],
+    };
+    let results = Results {
+        plan: &plan,
+        clips: &clips,
+        reports: &[],
+        verdicts: &[],
+    };
+    let order = |decisions: &[Decision]| -> Vec<Hotkey> {
+        let hotkeys = decisions.iter().map(|one| one.miner_hotkey.clone());
+        hotkeys.collect()
+    };
+    let (decisions, absent) = reduce::decide_round(&results, 0.0);
+    assert_eq!(order(&decisions), [2, 1, 4, 9].map(hotkey));
+    assert!(absent.is_empty());
+    // Earlier versions listed them as drawn; their files are replayed in that order.
+    assert_eq!(order(&reduce::in_selection_order(&plan, decisions)), drawn);
+}

@@ -124,9 +124,10 @@ pub async fn judge(file: &Path, profile: Profile, prober: &Arc<Prober>) -> Resul
     out.insert("case".into(), json!(case.name));
     out.insert("interval_id".into(), json!(case.interval_id));
     out.insert("profile".into(), json!(plan.rules.profile.name));
-    let order: Vec<&Hotkey> = plan.miners.iter().map(|miner| &miner.hotkey).collect();
-    out.insert("selected_hotkeys".into(), json!(order));
-    out.insert("decision_order".into(), json!(order));
+    let selected: Vec<&Hotkey> = plan.miners.iter().map(|miner| &miner.hotkey).collect();
+    out.insert("selected_hotkeys".into(), json!(selected));
+    let decided: Vec<&Hotkey> = decisions.iter().map(|one| &one.miner_hotkey).collect();
+    out.insert("decision_order".into(), json!(decided));
     let mut shown = decisions.clone();
     shown.sort_by(|a, b| a.miner_hotkey.cmp(&b.miner_hotkey));
     out.insert(
@@ -188,6 +189,7 @@ fn case_plan(case: &Case, profile: Profile, index: &RecordIndex) -> RoundPlan {
     let seed = case
         .interval_seed
         .clone()
+        .filter(|seed| !seed.is_empty())
         .unwrap_or_else(|| sampling::interval_seed(interval));
     let rules = JobRules {
         enabled_specs: case.enabled_specs.clone().unwrap_or_default(),

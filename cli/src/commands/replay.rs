@@ -61,7 +61,7 @@ async fn one(archive: &DirArchive, interval: IntervalId) -> Result<Replayed> {
     let index = ledger::load_index(archive, evidence.plan.index).await?;
     let (clips, decisions, absent) = reduce::replay(&evidence, &index);
     let count = decisions.len();
-    let again = DecisionFile {
+    let mut again = DecisionFile {
         interval_id: interval,
         decisions,
         absent,
@@ -69,6 +69,9 @@ async fn one(archive: &DirArchive, interval: IntervalId) -> Result<Replayed> {
     let stored = ledger::decision_bytes(archive, interval)
         .await?
         .unwrap_or_default();
+    if again.to_bytes() != stored {
+        again.decisions = reduce::in_selection_order(&evidence.plan, again.decisions);
+    }
     let difference = if clips != evidence.clips {
         Some("arbitration or sampling gave something else".to_owned())
     } else if again.to_bytes() != stored {

@@ -4,7 +4,7 @@ use crate::claim::{CaptionVerdict, Claims};
 use crate::profile::Profile;
 use crate::prune::order_key;
 use crate::reason::Reason;
-use crate::uri::fits_file_name;
+use crate::uri::fits_path;
 use std::collections::HashMap;
 
 /// All failures of the kept rows, in the order in which other validators list them. No rows left is a pass.
@@ -86,10 +86,10 @@ fn push_overlaps(claims: &Claims, kept: &[u32], profile: &Profile, failures: &mu
     }
 }
 
-/// Whether others' code raises on a sampled row, because its clip id cannot be a file name (PROTOCOL §6).
+/// Whether others' code raises on a sampled row, because its clip id cannot be a path of folders (PROTOCOL §6).
 /// Then the whole submission gets `validation_exception`.
 pub fn sample_raises(claims: &Claims, sampled: &[u32]) -> bool {
     sampled
         .iter()
-        .any(|row| claims.clip_id(*row).is_some_and(|id| !fits_file_name(id)))
+        .any(|row| claims.clip_id(*row).is_some_and(|id| !fits_path(id)))
 }

@@ -95,16 +95,15 @@ impl ClaimSource {
                 .as_ref()
                 .map(|url| row_index_keys(url, id))
                 .unwrap_or_default(),
-            key: read.map(|url| url.key().to_owned()),
+            key: read.map(|url| url.row_key(id).to_owned()),
         }
     }
 
-    /// The name under which the overlap check groups rows: the id, else the URL.
+    /// The name under which the overlap check groups rows: the id without blanks around, else the URL as it is.
     pub fn label(&self) -> &str {
-        if self.id.is_empty() {
-            &self.url
-        } else {
-            &self.id
+        match python_strip(&self.id) {
+            "" => &self.url,
+            id => id,
         }
     }
 }

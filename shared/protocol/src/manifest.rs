@@ -5,7 +5,7 @@ mod timestamp;
 use crate::pyjson::{self, PyJsonError, PyStr, PyValue};
 use crate::row::{Cell, DIGEST_CHARS, coerce};
 use crate::spec::VIDEO_V1;
-use crate::text::{python_strip, strip};
+use crate::text::{is_printable, python_strip, strip};
 
 /// Version that a manifest without one has.
 const DEFAULT_VERSION: &str = "1.0.0";
@@ -217,11 +217,10 @@ fn quoted(text: &PyStr) -> String {
             Some('\r') => write!(out, "\\r"),
             Some('\t') => write!(out, "\\t"),
             Some(c) if c == '\\' || c == quote => write!(out, "\\{c}"),
-            Some(c) if c.is_control() || c == '\u{a0}' || c == '\u{ad}' => {
-                write!(out, "\\x{point:02x}")
-            }
-            Some(c) => write!(out, "{c}"),
-            None => write!(out, "\\u{point:04x}"),
+            Some(c) if is_printable(c) => write!(out, "{c}"),
+            _ if point < 0x100 => write!(out, "\\x{point:02x}"),
+            _ if point < 0x1_0000 => write!(out, "\\u{point:04x}"),
+            _ => write!(out, "\\U{point:08x}"),
         };
         written.expect("writing to a string cannot fail");
     }

@@ -201,13 +201,15 @@ fn host_of(authority: &str) -> Option<String> {
     Some(host.to_lowercase())
 }
 
-/// A source URL after the rules have looked at it.
+/// A source URL as the rules read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceUrl {
     /// Host in lower case.
     pub host: Option<String>,
-    /// The YouTube video id it names.
+    /// The YouTube video id it names. Empty when it names a blank one (`?v=%20`).
     pub video_id: Option<String>,
+    /// The same by the rule for keys of the global index, where a blank `v` does not count (PROTOCOL §7).
+    index_id: Option<String>,
     /// The URL without blanks around.
     pub stripped: String,
 }
@@ -220,10 +222,11 @@ impl SourceUrl {
     pub fn read(url: &str) -> Result<Self, UrlRefused> {
         let stripped = python_strip(url);
         let parts = split_url(stripped)?;
-        let video_id = video_id(&parts);
+        let (video_id, index_id) = video_ids(&parts);
         Ok(Self {
             host: parts.host,
             video_id,
+            index_id,
             stripped: stripped.to_owned(),
         })
     }
@@ -235,9 +238,17 @@ impl SourceUrl {
             .is_some_and(|host| is_youtube_dot_com(host) || host == "youtu.be")
     }
 
-    /// What rows of the same source share: the video id, else the URL.
+    /// What rows of the same source share: the video id, else the URL. Empty for a blank id and for blank text.
     pub fn key(&self) -> &str {
         self.video_id.as_deref().unwrap_or(&self.stripped)
+    }
+
+    /// The key of a row: that of its URL, else its source_video_id, else its URL.
+    pub fn row_key<'a>(&'a self, source_video_id: &'a str) -> &'a str {
+        [self.key(), python_strip(source_video_id)]
+            .into_iter()
+            .find(|key| !key.is_empty())
+            .unwrap_or(&self.stripped)
     }
 
     /// The key of this URL in the global index. `None` for blank text.
@@ -245,7 +256,7 @@ impl SourceUrl {
         if self.stripped.is_empty() {
             return None;
         }
-        match (&self.video_id, &self.host) {
+        match (&self.index_id, &self.host) {
             (Some(id), _) => Some(watch_url(id)),
             (None, Some(_)) => Some(self.stripped.clone()),
             (None, None) => Some(watch_url(&self.stripped)),
@@ -262,24 +273,31 @@ fn watch_url(id: &str) -> String {
     format!("https://www.youtube.com/watch?v={id}")
 }
 
-fn video_id(parts: &UrlParts) -> Option<String> {
-    let host = parts.host.as_deref()?;
+/// The video id for a row, and the one for a key of the global index.
+fn video_ids(parts: &UrlParts) -> (Option<String>, Option<String>) {
+    let Some(host) = parts.host.as_deref() else {
+        return (None, None);
+    };
     if host == "youtu.be" {
         let id = parts.path.trim_matches('/');
-        return (!id.is_empty()).then(|| id.to_owned());
+        let id = (!id.is_empty()).then(|| id.to_owned());
+        return (id.clone(), id);
     }
     if !is_youtube_dot_com(host) {
-        return None;
+        return (None, None);
     }
-    if let Some(value) = query_value(&parts.query, "v") {
-        let id = python_strip(&value);
-        if !id.is_empty() {
-            return Some(id.to_owned());
-        }
-    }
-    let mut segments = parts.path.split('/').filter(|segment| !segment.is_empty());
+    let in_query = query_value(&parts.query, "v").map(|value| python_strip(&value).to_owned());
+    let in_path = id_in_path(&parts.path);
+    let named = |id: &Option<String>| id.clone().filter(|id| !id.is_empty());
+    let index_id = named(&in_query).or_else(|| named(&in_path));
+    (in_query.or(in_path), index_id)
+}
+
+/// The X of `/shorts/X`, `/embed/X` and `/v/X`.
+fn id_in_path(path: &str) -> Option<String> {
+    let mut segments = path.split('/').filter(|segment| !segment.is_empty());
     match segments.next() {
-        Some("shorts" | "embed" | "v") => segments.next().map(str::to_owned),
+        Some("shorts" | "embed" | "v") => segments.next().map(|id| python_strip(id).to_owned()),
         _ => None,
     }
 }
@@ -342,7 +360,8 @@ pub fn index_key(key: &str) -> Result<Option<String>, UrlRefused> {
 /// source_video_id and URL, each also with the spec prefix, without repeats.
 pub fn row_index_keys(url: &SourceUrl, source_video_id: &str) -> Vec<String> {
     let mut keys: Vec<String> = Vec::with_capacity(6);
-    for key in [url.key(), python_strip(source_video_id), &url.stripped] {
+    let id = python_strip(source_video_id);
+    for key in [url.row_key(id), id, &url.stripped] {
         if !key.is_empty() && !keys.iter().any(|known| known == key) {
             keys.push(key.to_owned());
             keys.push(format!("{SPEC_PREFIX}{key}"));

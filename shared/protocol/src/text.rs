@@ -1,6 +1,9 @@
 //! Text as the other validators' Python reads it: what a blank is, what a word is, what a number is.
 
+mod printable;
 mod word_chars;
+
+pub use printable::is_printable;
 
 /// Strips what the row and manifest schemas strip: Unicode White_Space (PROTOCOL §5).
 #[inline]
@@ -56,10 +59,11 @@ const ZEROS: [u32; 66] = [
 ];
 
 /// The ASCII spelling of a number's text: decimal digits of any script become ASCII, single underscores
-/// between digits vanish, blanks around are stripped. `None` when a character can be in no number.
+/// between digits vanish, White_Space around is stripped (the separators U+001C to U+001F are not, unlike in
+/// `str.strip`). `None` when a character can be in no number.
 fn plain_number(text: &str) -> Option<String> {
     let mut plain = String::with_capacity(text.len());
-    let mut chars = python_strip(text).chars().peekable();
+    let mut chars = strip(text).chars().peekable();
     while let Some(c) = chars.next() {
         if c == '_' {
             let before = plain.ends_with(|d: char| d.is_ascii_digit());
@@ -171,6 +175,10 @@ mod tests {
             ("0x1", None),
             ("", None),
             ("1\u{e9}", None),
+            ("\u{2003}5\u{a0}", Some(5.0)),
+            ("\u{1c}5", None),
+            ("5\u{1f}", None),
+            ("\u{2003}\u{1c}5", None),
         ] {
             assert_eq!(python_float(text), value, "{text:?}");
         }

@@ -36,8 +36,24 @@ pub fn file_name(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, name)| name)
 }
 
-/// Whether a clip id can be part of a file name: no NUL, at most 255 bytes. Others' code raises on a
-/// sampled row that fails this, so the submission gets `validation_exception` (PROTOCOL §6).
-pub fn fits_file_name(clip_id: &str) -> bool {
-    clip_id.len() <= 255 && !clip_id.contains('\0')
+/// Whether a clip id can be a path of folders: no NUL, no part between slashes longer than 255 bytes. Others' code
+/// raises on a sampled row that fails this, so the submission gets `validation_exception` (PROTOCOL §6).
+pub fn fits_path(clip_id: &str) -> bool {
+    !clip_id.contains('\0') && clip_id.split('/').all(|part| part.len() <= 255)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_of_a_clip_id_may_have_255_bytes() {
+        let part = "x".repeat(255);
+        assert!(fits_path(&part));
+        assert!(fits_path(&format!("{part}/{part}/{part}")));
+        assert!(!fits_path(&format!("{part}x")));
+        assert!(!fits_path(&format!("a/{part}x/b")));
+        assert!(!fits_path(&format!("{}\u{e9}", "x".repeat(254))));
+        assert!(!fits_path("a\0"));
+    }
 }

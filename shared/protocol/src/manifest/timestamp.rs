@@ -24,15 +24,33 @@ pub(super) fn epoch_sec(value: &PyValue) -> Option<f64> {
     }
 }
 
+/// The whole part by its floor, the fraction rounded to whole microseconds, a half upwards: as pydantic does, whose
+/// sum is exact where that of floats would not be.
 fn from_number(number: f64) -> Option<f64> {
-    let seconds = if number.abs() > MOST_SECONDS {
-        number / 1000.0
+    let (unit, per_second) = if number.abs() > MOST_SECONDS {
+        (1e3, 1e3)
     } else {
-        number
+        (1e6, 1.0)
     };
-    YEARS_1_TO_9999
-        .contains(&seconds)
-        .then(|| (seconds * 1e6).round() / 1e6)
+    let whole = number.floor();
+    if !YEARS_1_TO_9999.contains(&(whole / per_second)) {
+        return None;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "within years 1 to 9999, in milliseconds at most"
+    )]
+    let (whole, fraction, unit) = (
+        whole as i64,
+        ((number - whole) * unit).round() as i64,
+        unit as i64,
+    );
+    Some(seconds(whole * unit + fraction))
+}
+
+/// Microseconds as seconds: the nearest float, as Python's `timestamp()` gives it.
+fn seconds(micros: i64) -> f64 {
+    micros as f64 / 1e6
 }
 
 /// `YYYY-MM-DD`, or that with `[Tt _]HH:MM[:SS[.,f…]]` and `Z` or `±HH[:]MM`.
@@ -56,7 +74,7 @@ fn from_iso(text: &str) -> Option<f64> {
     }
     let (hour, rest) = number(rest.strip_prefix(['T', 't', ' ', '_'])?, 2)?;
     let (minute, mut rest) = number(rest.strip_prefix(':')?, 2)?;
-    let (mut second, mut micros) = (0, 0);
+    let (mut second, mut micros) = (0, 0_i64);
     if let Some(after) = rest.strip_prefix(':') {
         (second, rest) = number(after, 2)?;
         if let Some(after) = rest.strip_prefix(['.', ',']) {
@@ -71,8 +89,8 @@ fn from_iso(text: &str) -> Option<f64> {
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let seconds = midnight + hour * 3600 + minute * 60 + second - zone_sec(rest)?;
-    Some(seconds as f64 + f64::from(micros) / 1e6)
+    let whole = midnight + hour * 3600 + minute * 60 + second - zone_sec(rest)?;
+    Some(seconds(whole * 1_000_000 + micros))
 }
 
 fn zone_sec(zone: &str) -> Option<i64> {
@@ -132,6 +150,21 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(epoch_sec(&PyValue::Str(text.into())), seconds, "{text:?}");
+        }
+        for (number, seconds) in [
+            (1_775_037_600.123_456_4, 1_775_037_600.123_456),
+            (7.0 / 128.0, 0.054_688),
+            (-1.0 / 128.0, -0.007_812),
+            (1_775_060_910_000.5, 1_775_060_910.000_5),
+            (-1_775_060_910_000.5, -1_775_060_910.000_5),
+            (20_000_000_000.001, 20_000_000.000_001),
+            (-62_135_596_800.0, -62_135_596.8),
+        ] {
+            assert_eq!(
+                epoch_sec(&PyValue::Float(number)),
+                Some(seconds),
+                "{number}"
+            );
         }
         assert_eq!(epoch_sec(&PyValue::Float(253_402_300_800_000.0)), None);
         assert_eq!(epoch_sec(&PyValue::Float(f64::NAN)), None);

@@ -109,9 +109,6 @@ fn decimal_as_int(unscaled: i128, scale: u32) -> Option<i128> {
 }
 
 fn text_as_int(text: &str) -> Option<i128> {
-    if text.len() > MAX_INT_DIGITS {
-        return None;
-    }
     let text = text.trim();
     let text = match text.strip_prefix('+') {
         Some(rest) if rest.starts_with('-') => return None,
@@ -131,6 +128,13 @@ fn text_as_int(text: &str) -> Option<i128> {
     let digits = without_underscores(digits)?;
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
+    }
+    let digits = digits.trim_start_matches('0');
+    if digits.len() > MAX_INT_DIGITS {
+        return None;
+    }
+    if digits.is_empty() {
+        return Some(0);
     }
     let value = digits.parse().unwrap_or(i128::MAX);
     Some(if negative { -value } else { value })

@@ -3,11 +3,12 @@
 
 use nexis_protocol::advisory::Advisory;
 use nexis_protocol::arbitration::{Submission, arbitrate};
+use nexis_protocol::claim::Claims;
 use nexis_protocol::decision::{self, Decision, Judged, Outcome, RowFindings};
 use nexis_protocol::likeness::{self, Shown};
 use nexis_protocol::reason::Reason;
 use nexis_protocol::record_info::RecordIndex;
-use nexis_protocol::{Hotkey, JobId, checks, sampling};
+use nexis_protocol::{Hotkey, JobId, budget, checks, sampling};
 use nexis_wire::{
     ClipJob, ClipPlan, ClipReport, Evidence, JobRules, MinerJob, MinerOutcome, MinerReport,
     PlannedClip, PlannedMiner, ReportOutcome, RoundPlan, Sampling, ScreenedReport, WireError,
@@ -104,12 +105,17 @@ pub fn arbitrate_round(plan: &RoundPlan, index: &RecordIndex, reports: &[MinerRe
             let found = arbitrated
                 .next()
                 .expect("arbitration answers for every submission it is given, in their order");
-            let sampled = sample(plan, &miner.hotkey, screened, &found.kept);
-            let rows: Vec<u32> = sampled.iter().map(|clip| clip.row).collect();
-            let failures = if found.raises || checks::sample_raises(&screened.claims, &rows) {
-                vec![Reason::ValidationException]
+            let positions = sample(plan, &miner.hotkey, &found.kept);
+            let (profile, most) = (&plan.rules.profile, failure_bytes(plan));
+            let rows = positions.iter().map(|&(position, _)| position as usize);
+            let rows: Vec<u32> = rows.map(|position| found.kept[position]).collect();
+            let sampled = planned(plan, &screened.claims, &found.kept, positions);
+            let raises = found.raises || checks::sample_raises(&screened.claims, &rows);
+            let (failures, failures_omitted) = if raises {
+                (vec![Reason::ValidationException], 0)
             } else {
-                checks::hard_checks(&screened.claims, &found.kept, &plan.rules.profile)
+                checks::hard_checks_within(&screened.claims, &found.kept, profile, most)
+                    .into_parts()
             };
             MinerOutcome::Judged {
                 spec_id: screened.spec_id.clone(),
@@ -117,6 +123,7 @@ pub fn arbitrate_round(plan: &RoundPlan, index: &RecordIndex, reports: &[MinerRe
                 pruned_global: found.pruned_global,
                 pruned_cross: found.pruned_cross,
                 failures,
+                failures_omitted,
                 sampled,
                 kept: found.kept,
             }
@@ -125,12 +132,13 @@ pub fn arbitrate_round(plan: &RoundPlan, index: &RecordIndex, reports: &[MinerRe
     ClipPlan { miners }
 }
 
-fn sample(
-    plan: &RoundPlan,
-    hotkey: &Hotkey,
-    screened: &ScreenedReport,
-    kept: &[u32],
-) -> Vec<PlannedClip> {
+/// Bytes of failures that each decision of a round keeps.
+fn failure_bytes(plan: &RoundPlan) -> u64 {
+    budget::failure_bytes(plan.rules.max_failure_bytes, plan.miners.len() as u64)
+}
+
+/// Positions among the kept rows that are sampled, each with whether it is in the protocol's own sample.
+fn sample(plan: &RoundPlan, hotkey: &Hotkey, kept: &[u32]) -> Vec<(u32, bool)> {
     let total = u32::try_from(kept.len()).expect("row numbers are 32 bits");
     let drawn = sampling::select_rows(
         total,
@@ -139,23 +147,44 @@ fn sample(
         &plan.seed,
         &plan.rules.profile,
     );
-    let of_protocol: BTreeSet<u32> = drawn.iter().copied().collect();
-    let positions = match plan.rules.sampling {
-        Sampling::Full => (0..total).collect(),
-        Sampling::Protocol => drawn,
-    };
-    positions
+    match plan.rules.sampling {
+        Sampling::Protocol => drawn.into_iter().map(|position| (position, true)).collect(),
+        Sampling::Full => {
+            let drawn: BTreeSet<u32> = drawn.into_iter().collect();
+            (0..total)
+                .map(|position| (position, drawn.contains(&position)))
+                .collect()
+        }
+    }
+}
+
+/// The sampled rows as far as a plan has room for them, the protocol's own first: all of an honest package of 5,000
+/// rows, also when every miner of the subnet sends one.
+fn planned(
+    plan: &RoundPlan,
+    claims: &Claims,
+    kept: &[u32],
+    positions: Vec<(u32, bool)>,
+) -> Vec<PlannedClip> {
+    let mut left = budget::sample_bytes(plan.miners.len() as u64);
+    let (first, others): (Vec<_>, Vec<_>) = positions.into_iter().partition(|(_, drawn)| *drawn);
+    let mut sampled: Vec<PlannedClip> = first
         .into_iter()
-        .filter_map(|position| {
+        .chain(others)
+        .filter_map(|(position, protocol)| {
             let row = *kept.get(position as usize)?;
+            let clip_id = claims.clip_id(row)?;
+            left = left.checked_sub(budget::SAMPLE_BYTES + clip_id.len() as u64)?;
             Some(PlannedClip {
                 row,
                 position,
-                clip_id: screened.claims.clip_id(row)?.to_owned(),
-                protocol: of_protocol.contains(&position),
+                clip_id: clip_id.to_owned(),
+                protocol,
             })
         })
-        .collect()
+        .collect();
+    sampled.sort_by_key(|clip| clip.position);
+    sampled
 }
 
 /// What one miner's clip jobs are made of.
@@ -479,6 +508,7 @@ fn decide_miner(
             pruned_global,
             pruned_cross,
             failures,
+            failures_omitted,
             sampled,
         } => Outcome::Judged(Judged {
             spec_id,
@@ -487,6 +517,8 @@ fn decide_miner(
             pruned_global: *pruned_global,
             pruned_cross: *pruned_cross,
             hard: failures,
+            hard_omitted: *failures_omitted,
+            max_failure_bytes: failure_bytes(plan),
             // What `full` sampling added and nobody looked at is no reason to leave the miner undecided.
             rows: sampled
                 .iter()

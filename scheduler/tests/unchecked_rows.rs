@@ -51,6 +51,7 @@ fn two_rows(failures: Vec<Reason>) -> ClipPlan {
             pruned_global: 0,
             pruned_cross: 0,
             failures,
+            failures_omitted: 0,
             sampled: vec![clip(0), clip(1)],
         }],
     }

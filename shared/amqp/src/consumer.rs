@@ -1,8 +1,10 @@
 use crate::acks::Acks;
 use crate::connection::Link;
+use crate::line::Line;
 use crate::publishing::{Publisher, REASON, TRACE};
 use async_trait::async_trait;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
@@ -15,14 +17,53 @@ const DELIVERY_LIMIT: &str = "delivery-limit";
 /// Between two attempts to consume again while the broker refuses.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// Consumers of one route, one for each version that this program reads.
+pub(crate) struct Consumers(Vec<Consumer>);
+
+impl Consumers {
+    pub(crate) async fn start(
+        link: &Arc<Link>,
+        publisher: &Publisher,
+        route: Route,
+        prefetch: u16,
+    ) -> Result<Self, QueueError> {
+        let starting = Line::readable(route)
+            .map(|line| Consumer::start(Arc::clone(link), publisher.clone(), line, prefetch));
+        Ok(Self(futures::future::try_join_all(starting).await?))
+    }
+}
+
+#[async_trait]
+impl Deliveries for Consumers {
+    async fn next(&mut self) -> Result<Delivery, QueueError> {
+        // Those that are not first lose nothing: what they wait for is kept in them.
+        let all = self.0.iter_mut().map(|consumer| Box::pin(consumer.next()));
+        let (first, _, _) = futures::future::select_all(all).await;
+        first
+    }
+
+    async fn stop(&mut self) -> Result<(), QueueError> {
+        let all = self.0.iter_mut().map(Consumer::stop);
+        futures::future::try_join_all(all).await.map(|_| ())
+    }
+}
+
 /// A consumer on a channel of its own.
-pub(crate) struct Consumer {
+struct Consumer {
     link: Arc<Link>,
     publisher: Publisher,
-    route: Route,
+    line: Line,
     prefetch: u16,
-    stream: Option<Stream>,
+    state: State,
     stopped: bool,
+}
+
+/// What a consumer waits for.
+enum State {
+    /// To be subscribed.
+    Opening(BoxFuture<'static, Result<Stream, QueueError>>),
+    /// For messages.
+    Open(Stream),
 }
 
 /// A subscription, with the channel it came over.
@@ -32,61 +73,86 @@ struct Stream {
     acks: Arc<Acks>,
 }
 
-impl Consumer {
-    pub(crate) async fn start(
-        link: Arc<Link>,
-        publisher: Publisher,
-        route: Route,
-        prefetch: u16,
-    ) -> Result<Self, QueueError> {
-        let mut consumer = Self {
-            link,
-            publisher,
-            route,
-            prefetch,
-            stream: None,
-            stopped: false,
-        };
-        consumer.subscribe().await?;
-        Ok(consumer)
-    }
-
-    async fn subscribe(&mut self) -> Result<(), QueueError> {
-        let link = &self.link;
-        let channel = link.channel().await?;
-        // Before consuming: the broker must not push more than was asked for.
-        let qos = channel.basic_qos(self.prefetch, BasicQosOptions::default());
-        link.within("setting the prefetch", qos).await?;
-        let queue = link.options.topology.queue(self.route).into();
-        let options = BasicConsumeOptions::default();
-        let consume = channel.basic_consume(queue, "".into(), options, FieldTable::default());
-        let deliveries = link.within("starting to consume", consume).await?;
-        let acks = Arc::new(Acks::new(Arc::clone(link), channel.clone()));
-        self.stream = Some(Stream {
-            channel,
-            deliveries,
-            acks,
-        });
-        Ok(())
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // Closing the channel is what returns its unsettled messages.
+        if let State::Open(stream) = &self.state
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let channel = stream.channel.clone();
+            runtime.spawn(async move { channel.close(200, "done".into()).await.ok() });
+        }
     }
 }
 
-#[async_trait]
-impl Deliveries for Consumer {
+async fn subscribe(link: Arc<Link>, line: Line, prefetch: u16) -> Result<Stream, QueueError> {
+    let channel = link.channel().await?;
+    // Before consuming: the broker must not push more than was asked for.
+    let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
+    link.within("setting the prefetch", qos).await?;
+    let queue = link.options.topology.queue(line).into();
+    let options = BasicConsumeOptions::default();
+    let consume = channel.basic_consume(queue, "".into(), options, FieldTable::default());
+    let deliveries = link.within("starting to consume", consume).await?;
+    let acks = Arc::new(Acks::new(link, channel.clone()));
+    Ok(Stream {
+        channel,
+        deliveries,
+        acks,
+    })
+}
+
+impl Consumer {
+    async fn start(
+        link: Arc<Link>,
+        publisher: Publisher,
+        line: Line,
+        prefetch: u16,
+    ) -> Result<Self, QueueError> {
+        let stream = subscribe(Arc::clone(&link), line, prefetch).await?;
+        Ok(Self {
+            link,
+            publisher,
+            line,
+            prefetch,
+            state: State::Open(stream),
+            stopped: false,
+        })
+    }
+
+    /// Subscribes anew, after a pause.
+    fn reopen(&mut self, pause: Duration) {
+        let (link, line, prefetch) = (Arc::clone(&self.link), self.line, self.prefetch);
+        self.state = State::Opening(Box::pin(async move {
+            tokio::time::sleep(pause).await;
+            subscribe(link, line, prefetch).await
+        }));
+    }
+
+    /// The next message. What it waits for is kept in `state`: it may be dropped and called again at any point.
     async fn next(&mut self) -> Result<Delivery, QueueError> {
         loop {
             if self.stopped {
                 return Err(QueueError::Closed);
             }
-            let Some(stream) = &mut self.stream else {
-                match Box::pin(self.subscribe()).await {
-                    Ok(()) => continue,
-                    Err(QueueError::Unavailable(error)) => {
-                        tracing::warn!(error, "the broker is away; will try again");
-                        tokio::time::sleep(PAUSE).await;
-                        continue;
+            let stream = match &mut self.state {
+                State::Open(stream) => stream,
+                State::Opening(opening) => {
+                    match opening.await {
+                        Ok(stream) => self.state = State::Open(stream),
+                        Err(QueueError::Unavailable(error)) => {
+                            tracing::warn!(
+                                error,
+                                "the broker is unavailable; consuming again soon"
+                            );
+                            self.reopen(PAUSE);
+                        }
+                        Err(error) => {
+                            self.reopen(PAUSE);
+                            return Err(error);
+                        }
                     }
-                    Err(error) => return Err(error),
+                    continue;
                 }
             };
             match stream.deliveries.next().await {
@@ -96,7 +162,7 @@ impl Deliveries for Consumer {
                     stream.acks.taken(delivery.delivery_tag);
                     let ticket = Ticket {
                         publisher: self.publisher.clone(),
-                        route: self.route,
+                        line: self.line,
                         message: message.clone(),
                         held: Some((Arc::clone(&stream.acks), delivery.delivery_tag)),
                     };
@@ -104,10 +170,10 @@ impl Deliveries for Consumer {
                 }
                 Some(Err(error)) => {
                     tracing::warn!(error = %self.link.fault(&error), "consuming broke off");
-                    self.stream = None;
+                    self.reopen(Duration::ZERO);
                 }
                 // The queue was deleted, or moved to another node.
-                None => self.stream = None,
+                None => self.reopen(Duration::ZERO),
             }
         }
     }
@@ -117,24 +183,24 @@ impl Deliveries for Consumer {
             return Ok(());
         }
         self.stopped = true;
-        let Some(stream) = &mut self.stream else {
+        let State::Open(stream) = &mut self.state else {
             return Ok(());
         };
-        let Stream {
-            channel,
-            deliveries,
-            acks,
-        } = stream;
-        let cancel = channel.basic_cancel(deliveries.tag(), BasicCancelOptions::default());
+        let tag = stream.deliveries.tag();
+        let cancel = stream
+            .channel
+            .basic_cancel(tag, BasicCancelOptions::default());
         self.link.within("stopping to consume", cancel).await?;
         // Prefetched and not handed out: back to the queue now, not when the channel goes.
-        while let Some(Some(Ok(delivery))) = futures::FutureExt::now_or_never(deliveries.next()) {
-            acks.taken(delivery.delivery_tag);
+        while let Some(Some(Ok(delivery))) =
+            futures::FutureExt::now_or_never(stream.deliveries.next())
+        {
+            stream.acks.taken(delivery.delivery_tag);
             let ticket = Ticket {
                 publisher: self.publisher.clone(),
-                route: self.route,
+                line: self.line,
                 message: message_of(&delivery.properties, delivery.data),
-                held: Some((Arc::clone(acks), delivery.delivery_tag)),
+                held: Some((Arc::clone(&stream.acks), delivery.delivery_tag)),
             };
             Box::new(ticket).settle(Settlement::HandBack).await?;
         }
@@ -142,21 +208,10 @@ impl Deliveries for Consumer {
     }
 }
 
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        // Closing the channel is what returns its unsettled messages.
-        if let Some(Stream { channel, .. }) = self.stream.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(async move { channel.close(200, "done".into()).await.ok() });
-        }
-    }
-}
-
 /// The right to settle one delivery.
 struct Ticket {
     publisher: Publisher,
-    route: Route,
+    line: Line,
     message: Message,
     held: Option<(Arc<Acks>, u64)>,
 }
@@ -172,11 +227,11 @@ impl Acknowledge for Ticket {
             // Every return counts against the delivery limit (RabbitMQ 3.x cannot tell one from a failure), and a good
             // job must bear any number of workers that are scaled in: it goes back as a new message.
             Settlement::HandBack => {
-                let again = self.publisher.again(self.route, &self.message);
+                let again = self.publisher.again(self.line, &self.message);
                 replaced(&acks, tag, Box::pin(again).await).await
             }
             Settlement::Dead { reason } => {
-                let dead = self.publisher.dead(self.route, &self.message, &reason);
+                let dead = self.publisher.dead(self.line, &self.message, &reason);
                 replaced(&acks, tag, Box::pin(dead).await).await
             }
         }

@@ -12,10 +12,12 @@ mod connection;
 mod consumer;
 mod dead;
 mod dial;
+mod line;
 mod meter;
 mod publishing;
 mod queue;
 pub mod topology;
 
 pub use connection::AmqpOptions;
+pub use line::Line;
 pub use queue::AmqpQueue;

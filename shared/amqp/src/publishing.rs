@@ -4,6 +4,7 @@
 //! costs the other nothing.
 
 use crate::connection::Link;
+use crate::line::Line;
 use crate::meter::Meter;
 use deadpool::Runtime;
 use deadpool::managed::{self, Metrics, Object, Pool, PoolError, RecycleError};
@@ -11,7 +12,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
-use nexis_ports::{Message, QueueError, Route};
+use nexis_ports::{Message, QueueError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -138,49 +139,52 @@ impl Publisher {
     }
 
     /// Publishes jobs; returns when the broker has confirmed every one of them.
-    pub(crate) async fn jobs(&self, route: Route, jobs: &[Message]) -> Result<(), QueueError> {
+    pub(crate) async fn jobs(&self, line: Line, jobs: &[Message]) -> Result<(), QueueError> {
         let exchange = self.link.options.topology.exchange();
         let began = Instant::now();
         let all = jobs.iter().map(|job| (job, None));
-        let published = self.publish(&exchange, route, all).await;
+        let published = self.publish(&exchange, line, all).await;
         self.meter.publish.observe(began.elapsed().as_secs_f64());
         match &published {
-            Ok(()) => self.meter.published.add(route.into(), jobs.len() as u64),
-            Err(_) => self.meter.failures.inc(route.into()),
+            Ok(()) => self
+                .meter
+                .published
+                .add(line.route.into(), jobs.len() as u64),
+            Err(_) => self.meter.failures.inc(line.route.into()),
         }
         published
     }
 
     /// Publishes a job once more, as a new message.
-    pub(crate) async fn again(&self, route: Route, job: &Message) -> Result<(), QueueError> {
+    pub(crate) async fn again(&self, line: Line, job: &Message) -> Result<(), QueueError> {
         let exchange = self.link.options.topology.exchange();
         self.link.until_unblocked().await;
-        self.publish(&exchange, route, std::iter::once((job, None)))
+        self.publish(&exchange, line, std::iter::once((job, None)))
             .await
     }
 
     /// Publishes a dead letter.
     pub(crate) async fn dead(
         &self,
-        route: Route,
+        line: Line,
         message: &Message,
         reason: &str,
     ) -> Result<(), QueueError> {
         let exchange = self.link.options.topology.dead_exchange();
         let letter = std::iter::once((message, Some(reason)));
         self.link.until_unblocked().await;
-        self.publish(&exchange, route, letter).await
+        self.publish(&exchange, line, letter).await
     }
 
     async fn publish<'a>(
         &self,
         exchange: &str,
-        route: Route,
+        line: Line,
         letters: impl Iterator<Item = (&'a Message, Option<&'a str>)>,
     ) -> Result<(), QueueError> {
         self.free()?;
         let channel = self.channel().await?;
-        let published = self.through(&channel, exchange, route, letters).await;
+        let published = self.through(&channel, exchange, line, letters).await;
         if published.is_err() {
             // Confirms of this call may still come: nobody else shall have them.
             drop(Object::take(channel));
@@ -192,7 +196,7 @@ impl Publisher {
         &self,
         channel: &Channel,
         exchange: &str,
-        route: Route,
+        line: Line,
         letters: impl Iterator<Item = (&'a Message, Option<&'a str>)>,
     ) -> Result<(), QueueError> {
         let window = self.link.options.confirm_window.max(1);
@@ -202,7 +206,7 @@ impl Publisher {
                 self.next_of(&mut confirms).await?;
             }
             // Hands its frames over when it is first looked at, with the next confirm; the rest of it is waiting.
-            confirms.push(self.send(channel, exchange, route, message, reason));
+            confirms.push(self.send(channel, exchange, line, message, reason));
         }
         while !confirms.is_empty() {
             self.next_of(&mut confirms).await?;
@@ -227,7 +231,7 @@ impl Publisher {
         &self,
         channel: &Channel,
         exchange: &str,
-        route: Route,
+        line: Line,
         message: &Message,
         reason: Option<&str>,
     ) -> Result<(), QueueError> {
@@ -238,7 +242,7 @@ impl Publisher {
         };
         let began = Instant::now();
         let properties = properties(message, reason);
-        let key = route.name().into();
+        let key = line.name().into();
         let sending =
             channel.basic_publish(exchange.into(), key, options, &message.body, properties);
         let confirm = sending.await.map_err(|error| self.link.fault(&error))?;
@@ -246,7 +250,7 @@ impl Publisher {
         self.meter.confirm.observe(began.elapsed().as_secs_f64());
         let refused = confirmation.is_nack();
         if confirmation.take_message().is_some() {
-            return Err(QueueError::Unroutable(route.name()));
+            return Err(QueueError::Unroutable(line.route.name()));
         }
         if refused {
             return Err(QueueError::Unavailable(

@@ -1,5 +1,6 @@
 use crate::connection::{AmqpOptions, Link, Purpose};
-use crate::consumer::Consumer;
+use crate::consumer::Consumers;
+use crate::line::Line;
 use crate::meter::Meter;
 use crate::publishing::Publisher;
 use crate::topology::{self, Topology};
@@ -54,7 +55,7 @@ impl AmqpQueue {
 #[async_trait]
 impl Queue for AmqpQueue {
     async fn publish(&self, route: Route, messages: Vec<Message>) -> Result<(), QueueError> {
-        self.publisher.jobs(route, &messages).await
+        self.publisher.jobs(Line::current(route), &messages).await
     }
 
     async fn consume(
@@ -62,19 +63,24 @@ impl Queue for AmqpQueue {
         route: Route,
         prefetch: u16,
     ) -> Result<Box<dyn Deliveries>, QueueError> {
-        let (link, publisher) = (Arc::clone(&self.link), self.publisher.clone());
-        let consumer = Consumer::start(link, publisher, route, prefetch.max(1)).await?;
-        Ok(Box::new(consumer))
+        let consumers =
+            Consumers::start(&self.link, &self.publisher, route, prefetch.max(1)).await?;
+        Ok(Box::new(consumers))
     }
 
     async fn depth(&self, route: Route) -> Result<u64, QueueError> {
-        let queue = self.look_at(self.topology().queue(route)).await?;
-        Ok(u64::from(queue.message_count()))
+        let mut waiting = 0;
+        for line in Line::readable(route) {
+            let queue = self.look_at(self.topology().queue(line)).await?;
+            waiting += u64::from(queue.message_count());
+        }
+        Ok(waiting)
     }
 
     async fn consumers(&self, route: Route) -> Result<u64, QueueError> {
-        let queue = self.look_at(self.topology().queue(route)).await?;
-        Ok(u64::from(queue.consumer_count()))
+        // A worker of an older version is no use for what we publish.
+        let queue = self.topology().queue(Line::current(route));
+        Ok(u64::from(self.look_at(queue).await?.consumer_count()))
     }
 
     async fn health(&self) -> Result<(), QueueError> {

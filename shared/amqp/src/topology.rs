@@ -1,12 +1,13 @@
-//! What must exist on the broker: per subnet one exchange for work and one for dead letters, per route a
-//! quorum queue on each. [`apply`] declares it (one command does, `nexis-scheduler topology apply`), [`verify`] checks
+//! What must exist on the broker: per subnet one exchange for work and one for dead letters, per route and version of
+//! the wire a quorum queue on each. [`apply`] declares it (one command does, `nexis-scheduler topology apply`), [`verify`] checks
 //! it at every start without changing anything.
 
 use crate::connection::queue_error;
+use crate::line::Line;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, ExchangeKind};
-use nexis_ports::{QueueError, Route};
+use nexis_ports::QueueError;
 use nexis_protocol::Netuid;
 
 /// Dead-letter queues keep this many; the oldest go first. A fault that dead-letters everything must not
@@ -45,23 +46,23 @@ impl Topology {
         format!("nexis.{}.dead", self.netuid)
     }
 
-    /// Queue of a route.
-    pub fn queue(&self, route: Route) -> String {
-        format!("nexis.{}.{}", self.netuid, route.name())
+    /// Queue of a line.
+    pub fn queue(&self, line: Line) -> String {
+        format!("nexis.{}.{}", self.netuid, line.name())
     }
 
-    /// Queue of a route's dead letters.
-    pub fn dead_queue(&self, route: Route) -> String {
-        format!("{}.dead", self.queue(route))
+    /// Queue of a line's dead letters.
+    pub fn dead_queue(&self, line: Line) -> String {
+        format!("{}.dead", self.queue(line))
     }
 
-    fn work_arguments(self, route: Route) -> FieldTable {
+    fn work_arguments(self, line: Line) -> FieldTable {
         let mut arguments = quorum();
         let limit = i64::from(self.delivery_limit);
         arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(limit));
         let exchange = AMQPValue::LongString(self.dead_exchange().into());
         arguments.insert("x-dead-letter-exchange".into(), exchange);
-        let key = AMQPValue::LongString(route.name().into());
+        let key = AMQPValue::LongString(line.name().into());
         arguments.insert("x-dead-letter-routing-key".into(), key);
         // A dead letter is on its queue before it leaves this one; needs reject-publish when full.
         let strategy = AMQPValue::LongString("at-least-once".into());
@@ -111,17 +112,17 @@ async fn declare(channel: &Channel, topology: &Topology) -> lapin::Result<()> {
             .exchange_declare(exchange.into(), ExchangeKind::Direct, durable, none)
             .await?;
     }
-    for route in Route::ALL {
+    for line in Line::all() {
         let queues = [
             (
-                topology.dead_queue(route),
+                topology.dead_queue(line),
                 topology.dead_exchange(),
                 Topology::dead_arguments(),
             ),
             (
-                topology.queue(route),
+                topology.queue(line),
                 topology.exchange(),
-                topology.work_arguments(route),
+                topology.work_arguments(line),
             ),
         ];
         for (queue, exchange, arguments) in queues {
@@ -130,7 +131,7 @@ async fn declare(channel: &Channel, topology: &Topology) -> lapin::Result<()> {
             channel
                 .queue_declare(queue.clone(), options, arguments)
                 .await?;
-            let (key, options) = (route.name().into(), QueueBindOptions::default());
+            let (key, options) = (line.name().into(), QueueBindOptions::default());
             channel
                 .queue_bind(queue, exchange.into(), key, options, FieldTable::default())
                 .await?;
@@ -162,8 +163,8 @@ pub async fn verify(connection: &Connection, topology: &Topology) -> Result<(), 
         found.map_err(|error| missing("exchange", &exchange, &error))?;
         channel.close(200, "done".into()).await.ok();
     }
-    for route in Route::ALL {
-        for queue in [topology.queue(route), topology.dead_queue(route)] {
+    for line in Line::all() {
+        for queue in [topology.queue(line), topology.dead_queue(line)] {
             let channel = connection
                 .create_channel()
                 .await

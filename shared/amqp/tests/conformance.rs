@@ -52,11 +52,75 @@ async fn the_queue_over_rabbitmq_keeps_the_laws() {
     })
     .await;
     two_subnets_on_one_broker_do_not_see_each_other(&rabbit).await;
+    messages_of_both_versions_are_taken_and_stay_on_queues_of_their_own(&rabbit).await;
     acknowledging_many_at_once_in_any_order_keeps_what_is_still_in_hand(&rabbit).await;
     a_missing_topology_is_named_and_publishing_into_it_is_unroutable(&rabbit).await;
     applying_twice_is_fine_and_other_arguments_are_refused(&rabbit).await;
     wrong_credentials_are_refused(&rabbit).await;
     a_broker_killed_and_back_loses_nothing_and_consumers_go_on(&mut rabbit).await;
+}
+
+/// A raw channel: programs of version 2 know only `nexis.NETUID.ROUTE`.
+async fn raw(rabbit: &RabbitMq) -> lapin::Channel {
+    let properties = lapin::ConnectionProperties::default();
+    let connection = lapin::Connection::connect(&rabbit.url(), properties).await;
+    connection.unwrap().create_channel().await.unwrap()
+}
+
+async fn waits_in(channel: &lapin::Channel, queue: &str) -> u32 {
+    let passive = lapin::options::QueueDeclareOptions {
+        passive: true,
+        ..lapin::options::QueueDeclareOptions::default()
+    };
+    let found = channel.queue_declare(queue.into(), passive, lapin::types::FieldTable::default());
+    found.await.unwrap().message_count()
+}
+
+async fn messages_of_both_versions_are_taken_and_stay_on_queues_of_their_own(rabbit: &RabbitMq) {
+    const NETUID: u16 = 7;
+    let queue = connect(rabbit, NETUID).await;
+    let old = raw(rabbit).await;
+    let options = lapin::options::BasicPublishOptions::default();
+    let properties = lapin::BasicProperties::default().with_message_id("old".into());
+    old.basic_publish(
+        "nexis.7".into(),
+        "clip".into(),
+        options,
+        b"body",
+        properties,
+    )
+    .await
+    .unwrap();
+    queue
+        .publish(Route::Clip, vec![message("new")])
+        .await
+        .unwrap();
+    let depth = async || queue.depth(Route::Clip).await.unwrap();
+    eventually(SOON, async || depth().await == 2).await;
+
+    let mut deliveries = queue.consume(Route::Clip, 1).await.unwrap();
+    let mut taken = Vec::new();
+    for _ in 0..2 {
+        let delivery = deliveries.next().await.unwrap();
+        taken.push(delivery.message.id.clone());
+        let reason = "a reason".to_owned();
+        delivery.settle(Settlement::Dead { reason }).await.unwrap();
+    }
+    deliveries.stop().await.unwrap();
+    taken.sort();
+    assert_eq!(taken, ["new", "old"]);
+
+    let dead = async || queue.dead_depth(Route::Clip).await.unwrap();
+    eventually(SOON, async || dead().await == 2).await;
+    assert_eq!(waits_in(&old, "nexis.7.clip.dead").await, 1);
+    let shown = queue.dead(Route::Clip, 10).await.unwrap();
+    let ids: Vec<&str> = shown.iter().map(|(letter, _)| letter.id.as_str()).collect();
+    assert_eq!(ids, ["old", "new"]);
+    eventually(SOON, async || dead().await == 2).await;
+    assert_eq!(queue.replay(Route::Clip, 10).await.unwrap(), 2);
+    for queue in ["nexis.7.clip", "nexis.7.clip.v3"] {
+        eventually(SOON, async || waits_in(&old, queue).await == 1).await;
+    }
 }
 
 async fn two_subnets_on_one_broker_do_not_see_each_other(rabbit: &RabbitMq) {

@@ -55,13 +55,13 @@ pub const MAX_REPORT_BYTES: u64 =
 /// Largest job: one row and the rules.
 pub const MAX_JOB_BYTES: u64 = MAX_ROW_TEXT_BYTES + ONCE_BYTES;
 /// Codes and advisories that one row can have; each names its clip id.
-const CODES_PER_ROW: u64 = 24;
+pub const CODES_PER_ROW: u64 = 24;
 /// Largest verdict on one row.
 pub const MAX_VERDICT_BYTES: u64 = CODES_PER_ROW * MAX_ROW_TEXT_BYTES + ONCE_BYTES;
 /// Largest value that the board takes; Redis takes 512 MiB.
 pub const MAX_STORED_BYTES: u64 = (512 << 20) - ONCE_BYTES;
 /// Largest set of row numbers in a plan, one miner's: a bit per row, or a list when fewer than one row in 16 is in it.
-const ROW_SET_BYTES: u64 = 3 * MAX_ROWS / 16 + 16;
+pub const ROW_SET_BYTES: u64 = 3 * MAX_ROWS / 16 + 16;
 /// Largest plan of a round or of its clip stage.
 pub const MAX_PLAN_BYTES: u64 = ROUND_FAILURE_BYTES
     + ROUND_SAMPLE_BYTES

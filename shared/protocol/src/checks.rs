@@ -1,5 +1,6 @@
 //! The hard checks (PROTOCOL §8): over all rows left after pruning, rule by rule, in data set order.
 
+use crate::bounded::Bounded;
 use crate::claim::{CaptionVerdict, Claims};
 use crate::profile::Profile;
 use crate::prune::order_key;
@@ -10,10 +11,22 @@ use std::collections::HashMap;
 /// All failures of the kept rows, in the order in which other validators list them. No rows left is a pass.
 /// A submission with a URL on which others' code raises has the one code `validation_exception`.
 pub fn hard_checks(claims: &Claims, kept: &[u32], profile: &Profile) -> Vec<Reason> {
+    let (failures, _) = hard_checks_within(claims, kept, profile, u64::MAX).into_parts();
+    failures
+}
+
+/// The same, as far as they fit into this many bytes.
+pub fn hard_checks_within(
+    claims: &Claims,
+    kept: &[u32],
+    profile: &Profile,
+    most_bytes: u64,
+) -> Bounded {
+    let mut failures = Bounded::new(most_bytes);
     if claims.has_refused_url() {
-        return vec![Reason::ValidationException];
+        failures.push(Reason::ValidationException);
+        return failures;
     }
-    let mut failures = Vec::new();
     let clip_id = |row: u32| claims.clip_id(row).unwrap_or_default().to_owned();
     for &row in kept {
         if claims.source(row).is_some_and(|source| !source.is_youtube) {
@@ -57,7 +70,7 @@ pub fn hard_checks(claims: &Claims, kept: &[u32], profile: &Profile) -> Vec<Reas
 
 /// Neighbours of one source that start too close, sources in order of first appearance. The sort is stable
 /// and takes both zeros for one, and the difference is a plain one, so infinite starts never overlap.
-fn push_overlaps(claims: &Claims, kept: &[u32], profile: &Profile, failures: &mut Vec<Reason>) {
+fn push_overlaps(claims: &Claims, kept: &[u32], profile: &Profile, failures: &mut Bounded) {
     let mut numbers: HashMap<&str, usize> = HashMap::new();
     let mut groups: Vec<(&str, Vec<(u32, f64)>)> = Vec::new();
     for &row in kept {

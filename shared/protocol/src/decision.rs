@@ -1,5 +1,6 @@
 //! The decision on one miner in one interval (PROTOCOL §14).
 
+use crate::bounded::Bounded;
 use crate::clip::{Advisory, AdvisoryKind};
 use crate::ids::{Hotkey, IntervalId};
 use crate::reason::Reason;
@@ -142,6 +143,10 @@ pub struct Judged<'a> {
     pub pruned_cross: u32,
     /// Failures of the hard checks.
     pub hard: &'a [Reason],
+    /// How many of them were not kept.
+    pub hard_omitted: u64,
+    /// Most bytes of failures that the decision keeps.
+    pub max_failure_bytes: u64,
     /// One per sampled row, in sampled order; `None` where no verdict came, which is never held against
     /// the miner.
     pub rows: Vec<Option<RowFindings<'a>>>,
@@ -185,10 +190,15 @@ pub fn decide(
             decision.notes.clone_from(notes);
         }
         Outcome::Judged(judged) => {
-            decision.failures = ordered_failures(judged);
+            let (failures, omitted) = ordered_failures(judged);
+            decision.failures = failures;
             decision.record_count = judged.record_count;
             decision.sampled_rows = u32::try_from(judged.rows.len()).unwrap_or(u32::MAX);
             decision.notes = notes_of(judged, decision.sampled_rows);
+            if omitted > 0 {
+                let count = Note::Count(omitted);
+                decision.notes.insert("failures_omitted".to_owned(), count);
+            }
         }
     }
     if decision.failures.contains(&Reason::ValidationException) {
@@ -205,17 +215,27 @@ pub fn decide(
     decision
 }
 
-fn ordered_failures(judged: &Judged<'_>) -> Vec<Reason> {
+/// All failures as far as they fit, and how many do not.
+fn ordered_failures(judged: &Judged<'_>) -> (Vec<Reason>, u64) {
     let rows = || judged.rows.iter().flatten();
-    judged
-        .hard
-        .iter()
-        .chain(rows().flat_map(|row| row.assets))
+    let of_rows = rows()
+        .flat_map(|row| row.assets)
         .chain(rows().flat_map(|row| row.caption))
         .chain(rows().flat_map(|row| row.category))
-        .chain(rows().filter_map(|row| row.likeness_failure))
-        .cloned()
-        .collect()
+        .chain(rows().filter_map(|row| row.likeness_failure));
+    let all = || judged.hard.iter().chain(of_rows.clone());
+    if all().any(|failure| *failure == Reason::ValidationException) {
+        return (vec![Reason::ValidationException], 0);
+    }
+    let mut failures = Bounded::new(judged.max_failure_bytes);
+    for failure in judged.hard {
+        failures.push(failure.clone());
+    }
+    failures.omit(judged.hard_omitted);
+    for failure in of_rows {
+        failures.push(failure.clone());
+    }
+    failures.into_parts()
 }
 
 fn notes_of(judged: &Judged<'_>, sampled: u32) -> BTreeMap<String, Note> {
@@ -284,6 +304,8 @@ mod tests {
             pruned_global: 1,
             pruned_cross: 2,
             hard,
+            hard_omitted: 0,
+            max_failure_bytes: u64::MAX,
             rows,
         };
         decide(
@@ -335,6 +357,39 @@ mod tests {
         assert_eq!((decision.record_count, decision.sampled_rows), (0, 0));
         assert_eq!(decision.notes.keys().collect::<Vec<_>>(), ["error"]);
         assert!(!decision.accepted);
+    }
+
+    #[test]
+    fn failures_beyond_the_bound_are_counted_in_one_note() {
+        let rows = [short("r1"), short("r2")];
+        let judged = |max_failure_bytes, hard_omitted| {
+            let row = RowFindings {
+                assets: &rows,
+                ..RowFindings::default()
+            };
+            Outcome::Judged(Judged {
+                spec_id: "video_v1",
+                category: None,
+                record_count: 7,
+                pruned_global: 0,
+                pruned_cross: 0,
+                hard: &rows[..1],
+                hard_omitted,
+                max_failure_bytes,
+                rows: vec![Some(row)],
+            })
+        };
+        let decided = |outcome| decide(&alice(), IntervalId::new(50), &outcome, 0.0);
+        let whole = decided(judged(u64::MAX, 0));
+        assert_eq!(whole.failures, ["r1", "r1", "r2"].map(short));
+        assert!(!whole.notes.contains_key("failures_omitted"));
+        let cut = decided(judged(1, 0));
+        assert_eq!(cut.failures, [short("r1")]);
+        assert_eq!(cut.notes["failures_omitted"], Note::Count(2));
+        // Nothing follows where some were left out: the kept ones are the first.
+        let cut_before = decided(judged(u64::MAX, 5));
+        assert_eq!(cut_before.failures, [short("r1")]);
+        assert_eq!(cut_before.notes["failures_omitted"], Note::Count(7));
     }
 
     #[test]

@@ -16,6 +16,7 @@
 pub mod advisory;
 pub mod arbitration;
 pub mod auth;
+pub mod bounded;
 pub mod budget;
 pub mod calendar;
 pub mod candidates;

@@ -85,6 +85,8 @@ pub enum MinerOutcome {
         pruned_cross: u32,
         /// Failures of the hard checks, or the one code of a package on which others raise.
         failures: Vec<Reason>,
+        /// How many failures more there are than a plan keeps.
+        failures_omitted: u64,
         /// The sampled rows, ascending by position among the kept ones.
         sampled: Vec<PlannedClip>,
     },

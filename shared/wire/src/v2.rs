@@ -320,6 +320,7 @@ impl From<MinerOutcome> for crate::MinerOutcome {
                 pruned_global,
                 pruned_cross,
                 failures,
+                failures_omitted: 0,
                 sampled: all(sampled),
             },
         }

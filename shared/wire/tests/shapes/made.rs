@@ -264,6 +264,7 @@ pub fn clip_plan() -> ClipPlan {
                     previous: "bb".to_owned(),
                     clip_id: "ccc".to_owned(),
                 }],
+                failures_omitted: 70_000,
                 sampled: vec![PlannedClip {
                     row: 2,
                     position: 1,

@@ -5,8 +5,7 @@
 //! and the new one gets a folder of its own here (`touch target/bless` and run this test again). A file that is there is
 //! never written anew.
 
-mod made;
-
+use crate::made;
 use nexis_protocol::budget;
 use nexis_wire::{
     ClipPlan, ClipReport, Evidence, JobRules, MinerOutcome, MinerReport, PackedRows, Report,
@@ -121,7 +120,13 @@ fn rules_of_v2() -> JobRules {
 
 fn clip_plan_of_v2() -> ClipPlan {
     let mut plan = made::clip_plan();
-    if let MinerOutcome::Judged { sampled, .. } = &mut plan.miners[0] {
+    if let MinerOutcome::Judged {
+        sampled,
+        failures_omitted,
+        ..
+    } = &mut plan.miners[0]
+    {
+        *failures_omitted = 0;
         sampled[0].protocol = true;
     }
     plan

@@ -63,7 +63,7 @@ enum State {
     /// To be subscribed.
     Opening(BoxFuture<'static, Result<Stream, QueueError>>),
     /// For messages.
-    Open(Stream),
+    Open(Box<Stream>),
 }
 
 /// A subscription, with the channel it came over.
@@ -115,7 +115,7 @@ impl Consumer {
             publisher,
             line,
             prefetch,
-            state: State::Open(stream),
+            state: State::Open(Box::new(stream)),
             stopped: false,
         })
     }
@@ -139,7 +139,7 @@ impl Consumer {
                 State::Open(stream) => stream,
                 State::Opening(opening) => {
                     match opening.await {
-                        Ok(stream) => self.state = State::Open(stream),
+                        Ok(stream) => self.state = State::Open(Box::new(stream)),
                         Err(QueueError::Unavailable(error)) => {
                             tracing::warn!(
                                 error,

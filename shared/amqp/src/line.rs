@@ -39,7 +39,7 @@ impl Line {
         match self.version {
             // From before the names had a version in them.
             WireVersion::V2 => self.route.name().to_owned(),
-            version => format!("{}.{version}", self.route.name()),
+            WireVersion::V3 => format!("{}.{}", self.route.name(), self.version),
         }
     }
 }

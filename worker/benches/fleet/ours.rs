@@ -5,7 +5,7 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
 use nexis_amqp::topology::Topology;
-use nexis_amqp::{AmqpOptions, AmqpQueue};
+use nexis_amqp::{AmqpOptions, AmqpQueue, Line};
 use nexis_board::{RedisBoard, RedisOptions};
 use nexis_ports::conformance::board::{clip, miner};
 use nexis_ports::conformance::still::NoBucket;
@@ -290,7 +290,12 @@ pub async fn measure(amqp: &str, redis: &str, subnet: u16, count: usize, workers
     let processes: Vec<Process> = (0..workers)
         .map(|_| Process::start(amqp, redis, netuid))
         .collect();
-    consumers(amqp, Topology::new(netuid).queue(Route::Clip), workers).await;
+    consumers(
+        amqp,
+        Topology::new(netuid).queue(Line::current(Route::Clip)),
+        workers,
+    )
+    .await;
 
     let (began, before) = (Instant::now(), Usage::now());
     let all = messages(&jobs);

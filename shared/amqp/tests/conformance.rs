@@ -188,7 +188,7 @@ async fn acknowledging_many_at_once_in_any_order_keeps_what_is_still_in_hand(rab
         let lines = rabbit.ctl(&counts);
         lines
             .lines()
-            .any(|line| line == format!("nexis.5.clip\t{}", held.len()))
+            .any(|line| line == format!("nexis.5.clip.v3\t{}", held.len()))
     })
     .await;
     let mut ids: Vec<String> = held.iter().map(|one| one.message.id.clone()).collect();

@@ -214,9 +214,12 @@ async fn a_missing_topology_is_named_and_publishing_into_it_is_unroutable(rabbit
     assert!(refused.to_string().contains("topology apply"), "{refused}");
     queue.apply().await.unwrap();
     queue.verify().await.unwrap();
-    rabbit.ctl(&["delete_queue", "nexis.1.clip"]);
+    rabbit.ctl(&["delete_queue", "nexis.1.clip.v3"]);
     let missing = queue.verify().await.unwrap_err();
-    assert!(missing.to_string().contains("'nexis.1.clip'"), "{missing}");
+    assert!(
+        missing.to_string().contains("'nexis.1.clip.v3'"),
+        "{missing}"
+    );
     let returned = queue
         .publish(Route::Clip, vec![message("a")])
         .await

@@ -62,3 +62,5 @@ if [ ! -e $venv/.${sdk[0]} ] && python3 -m venv --help >/dev/null 2>&1; then
     echo "setup: could not install them; tests that need them will fail and say so" >&2
   fi
 fi
+# A failure is said here; the test that needs the programs fails and says so, too.
+scripts/previous.sh || true

@@ -26,6 +26,8 @@ mod site;
 mod spaces;
 #[path = "fleet/takeover.rs"]
 mod takeover;
+#[path = "fleet/upgrade.rs"]
+mod upgrade;
 
 use faults::Fault;
 use site::{Outcome, Plan, Site};

@@ -34,6 +34,36 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// The commit whose programs stand for the release before this one.
+pub const PREVIOUS: &str = "bef77da";
+
+/// Whose programs a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// The release before, as `scripts/previous.sh` built it.
+    Previous,
+    /// What is tested.
+    This,
+}
+
+impl Release {
+    /// The path of a program.
+    pub fn program(self, name: &str) -> PathBuf {
+        if self == Self::This {
+            return binary(name);
+        }
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/previous");
+        let path = root.join(PREVIOUS).join(name);
+        assert!(
+            path.is_file(),
+            "{} is missing: run scripts/previous.sh, which builds it from commit {PREVIOUS} and so needs the history of \
+             this repository",
+            path.display()
+        );
+        path
+    }
+}
+
 /// A program's ways to its peers, each of which can be cut.
 pub struct Links {
     pub broker: Link,
@@ -77,6 +107,7 @@ impl Seat {
     /// `wrapper`: words before the program, when another one starts it.
     pub fn new(
         wrapper: Vec<String>,
+        release: Release,
         program: &str,
         number: usize,
         env: Env,
@@ -84,7 +115,7 @@ impl Seat {
     ) -> Self {
         let name = format!("{program}-{number}");
         let mut seat = Self {
-            program: binary(program),
+            program: release.program(program),
             log: folder.join(format!("{name}.log")),
             name,
             env,

@@ -1,6 +1,6 @@
 //! What a site is made of before it runs: folders, a subnet, queues, settings.
 
-use crate::process::{Env, binary};
+use crate::process::{Env, Release};
 use crate::site::Plan;
 use nexis_localnet::{Localnet, LocalnetConfig};
 use nexis_protocol::profile::Profile;
@@ -49,8 +49,8 @@ pub async fn localnet(plan: &Plan, folder: &Path) -> Localnet {
 }
 
 /// Declares the queues; gives when.
-pub fn declare(amqp: &str) -> Instant {
-    let applied = std::process::Command::new(binary("nexis-scheduler"))
+pub fn declare(release: Release, amqp: &str) -> Instant {
+    let applied = std::process::Command::new(release.program("nexis-scheduler"))
         .args(["topology", "apply"])
         .env_clear()
         .env("NEXIS_AMQP_URL", amqp)

@@ -2,7 +2,7 @@
 
 use crate::faults::{Fault, Peer, Place, SEATS};
 use crate::link::{Link, State};
-use crate::process::{Env, Links, Seat};
+use crate::process::{Env, Links, Release, Seat};
 use crate::setup::{Addresses, declare, folder_of, localnet, profile, settings};
 use crate::spaces::{Node, Spaces};
 use nexis_local::DirArchive;
@@ -76,6 +76,8 @@ pub struct Plan {
     pub env: Env,
     /// Whether each process and server has a network namespace of its own.
     pub in_namespaces: bool,
+    /// Whose programs it starts with.
+    pub release: Release,
 }
 
 impl Plan {
@@ -85,6 +87,7 @@ impl Plan {
             miners: MINERS.to_vec(),
             env: vec![("NEXIS_LEASE_TTL".to_owned(), LEASE.to_owned())],
             in_namespaces: false,
+            release: Release::This,
         }
     }
 }
@@ -93,6 +96,7 @@ pub struct Site {
     name: String,
     pub archive: DirArchive,
     folder: PathBuf,
+    env: Env,
     // Processes end before what they are connected to.
     pub schedulers: Vec<Seat>,
     pub workers: Vec<Seat>,
@@ -128,7 +132,7 @@ struct Servers {
 }
 
 impl Servers {
-    async fn seat(&self, node: Node, env: &Env, folder: &Path) -> Seat {
+    async fn seat(&self, release: Release, node: Node, env: &Env, folder: &Path) -> Seat {
         let (program, number) = match node {
             Node::Scheduler(number) => ("nexis-scheduler", number),
             Node::Worker(number) => ("nexis-worker", number),
@@ -147,7 +151,7 @@ impl Servers {
                 store: self.net.store_endpoint(),
             };
             let env = addresses.into(env.clone());
-            let mut seat = Seat::new(Vec::new(), program, number, env, folder);
+            let mut seat = Seat::new(Vec::new(), release, program, number, env, folder);
             seat.links = Some(links);
             return seat;
         };
@@ -158,7 +162,7 @@ impl Servers {
             store: format!("http://{}", self.outside[1].address()),
         };
         let env = addresses.into(env.clone());
-        Seat::new(spaces.wrapper(node), program, number, env, folder)
+        Seat::new(spaces.wrapper(node), release, program, number, env, folder)
     }
 }
 
@@ -176,7 +180,7 @@ impl Site {
         let (rabbit, redis, declared) = tokio::task::block_in_place(|| {
             let rabbit = RabbitMq::start_at(place(Node::Broker));
             let redis = Redis::start_at(place(Node::Board));
-            let declared = declare(&rabbit.url());
+            let declared = declare(plan.release, &rabbit.url());
             (rabbit, redis, declared)
         });
         let net = localnet(&plan, &folder).await;
@@ -200,14 +204,16 @@ impl Site {
         };
         let (mut schedulers, mut workers) = (Vec::new(), Vec::new());
         for number in 0..SEATS {
-            schedulers.push(servers.seat(Node::Scheduler(number), &env, &folder).await);
-            workers.push(servers.seat(Node::Worker(number), &env, &folder).await);
+            let (scheduler, worker) = (Node::Scheduler(number), Node::Worker(number));
+            schedulers.push(servers.seat(plan.release, scheduler, &env, &folder).await);
+            workers.push(servers.seat(plan.release, worker, &env, &folder).await);
         }
         Self {
             name: plan.name,
             archive: DirArchive::open_shared(&folder.join("archive")).expect("an archive"),
             next: servers.net.first_interval(),
             folder,
+            env,
             schedulers,
             workers,
             servers,
@@ -217,6 +223,26 @@ impl Site {
             healing: Vec::new(),
             stored: BTreeMap::new(),
         }
+    }
+
+    /// Declares what this release needs on the broker, beside what is there.
+    pub fn declare(&self) {
+        let url = self.servers.rabbit.url();
+        tokio::task::block_in_place(|| declare(Release::This, &url));
+    }
+
+    /// A worker of this release joins.
+    pub async fn worker_joins(&mut self, number: usize) {
+        let (release, node) = (Release::This, Node::Worker(number));
+        let seat = self.servers.seat(release, node, &self.env, &self.folder);
+        self.workers.push(seat.await);
+    }
+
+    /// A scheduler of this release joins.
+    pub async fn scheduler_joins(&mut self, number: usize) {
+        let (release, node) = (Release::This, Node::Scheduler(number));
+        let seat = self.servers.seat(release, node, &self.env, &self.folder);
+        self.schedulers.push(seat.await);
     }
 
     fn seats(&mut self) -> impl Iterator<Item = &mut Seat> {
@@ -384,7 +410,7 @@ impl Site {
     }
 
     /// Lets the faults happen until they are over and the interval has ended well.
-    async fn weather(
+    pub async fn weather(
         &mut self,
         interval: IntervalId,
         epoch: Option<WeightEpoch>,

@@ -19,7 +19,7 @@ pub struct Facts {
     pub duration_sec: Option<f64>,
     /// Mean frame rate of the first video stream, 1/s.
     pub fps: Option<f64>,
-    /// Frames of the first video stream that are in the file.
+    /// Frames of the first video stream that are in the file and, by its edit list, play.
     pub frames: Option<u64>,
     /// Whether a sound stream has anything in the file.
     pub has_audio: Option<bool>,

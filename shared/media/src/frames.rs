@@ -1,12 +1,15 @@
 //! Up to six pictures of a clip, at 6/5 frames a second (PROTOCOL §10).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 use serde::{Deserialize, Serialize};
 
 use crate::front;
+use crate::libav::pictures;
 use crate::pipeline::{self, PipelineError, Stage};
+use crate::turn::Turn;
 
 mod picker;
 mod plan;
@@ -50,9 +53,6 @@ impl Default for Budget {
 /// Why a clip gave no pictures.
 #[derive(Debug, thiserror::Error)]
 pub enum FramesError {
-    /// The bytes are no container that is read here.
-    #[error("clip is no known container")]
-    UnknownContainer,
     /// Decoding failed before the first picture.
     #[error("could not decode the clip")]
     Decode(#[source] PipelineError),
@@ -68,22 +68,75 @@ pub(crate) struct Picked {
     pub(crate) sample: gst::Sample,
 }
 
-/// The first `wanted` pictures that `ffmpeg -vf fps=1.2` would pick, as JPEG.
+/// The first `wanted` pictures that `ffmpeg -vf fps=1.2` would pick, turned as it turns them, as JPEG.
 ///
 /// Decoding stops at the frame after the last one needed. A clip that breaks off gives what came before.
 pub fn frames(clip: &[u8], wanted: usize, budget: Budget) -> Result<Vec<Frame>, FramesError> {
-    let picked = picked(clip, wanted, budget)?;
+    let picked = picked(clip, wanted, budget, true)?;
     encode(&picked, budget)
 }
 
-/// The same pictures as they were decoded.
+/// The same pictures as they were decoded. Of a clip that is `readable`, which has a size, libavcodec decodes what
+/// GStreamer does not.
 pub(crate) fn picked(
     clip: &[u8],
     wanted: usize,
     budget: Budget,
+    readable: bool,
 ) -> Result<Vec<Picked>, FramesError> {
-    let container = front::sniff(clip).ok_or(FramesError::UnknownContainer)?;
-    pick(clip, container, wanted, budget).map_err(FramesError::Decode)
+    let deadline = Instant::now() + budget.time;
+    let listed = match front::sniff(clip) {
+        Some(container) => pick(clip, container, wanted, budget),
+        None => Err(PipelineError::Unsupported("its container".to_owned())),
+    };
+    let found = match listed {
+        Err(fault) if readable && fault.may_be_read_otherwise() => {
+            pick_by_libav(clip, wanted, budget, deadline)
+        }
+        // Too short for a picture, or a stream of which nothing came out.
+        Ok(none) if readable && none.is_empty() => {
+            Ok(pick_by_libav(clip, wanted, budget, deadline).unwrap_or_default())
+        }
+        other => other,
+    };
+    let found = found.map_err(FramesError::Decode)?;
+    let turn = Turn::of(clip, budget.time);
+    let turned = found.into_iter().map(|one| {
+        let sample = turn.apply(&one.sample).ok_or(PipelineError::Refused)?;
+        Ok(Picked { sample, ..one })
+    });
+    turned
+        .collect::<Result<_, _>>()
+        .map_err(FramesError::Decode)
+}
+
+/// Picks from a full decode by libavcodec.
+fn pick_by_libav(
+    clip: &[u8],
+    wanted: usize,
+    budget: Budget,
+    deadline: Instant,
+) -> Result<Vec<Picked>, PipelineError> {
+    let mut picker = Picker::new(wanted);
+    let decoded = pictures::each(clip, budget, deadline, &mut |number, picture| {
+        let (at, length) = (picture.at, picture.length);
+        picker.offer(number, at, length, Arc::new(picture));
+        !picker.is_full()
+    });
+    if !picker.has_any() {
+        decoded?;
+        return Err(PipelineError::Refused);
+    }
+    let picks = picker.finish().into_iter();
+    picks
+        .map(|pick| {
+            Ok(Picked {
+                number: pick.number,
+                at: pick.at,
+                sample: pick.what.converted(deadline)?,
+            })
+        })
+        .collect()
 }
 
 fn pick(

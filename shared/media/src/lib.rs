@@ -22,6 +22,7 @@ mod pool;
 mod probe;
 mod sandbox;
 mod sight;
+mod turn;
 
 pub use digest::{StreamDigest, sha256};
 pub use facts::{Facts, facts};

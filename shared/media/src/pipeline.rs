@@ -69,6 +69,16 @@ pub enum PipelineError {
     TooLarge(u32, u32),
 }
 
+impl PipelineError {
+    /// Whether something else may read what the listed elements did not.
+    pub(crate) fn may_be_read_otherwise(&self) -> bool {
+        match self {
+            Self::Unsupported(_) | Self::Refused => true,
+            Self::Init(_) | Self::Missing(_) | Self::Deadline | Self::TooLarge(..) => false,
+        }
+    }
+}
+
 /// The plugin files that hold [`ELEMENTS`], as `libgst{name}.so`.
 pub const PLUGINS: &[&str] = &[
     "coreelements",

@@ -23,6 +23,9 @@ pub struct PoolOptions {
     pub permits: usize,
     /// Address space of one child, bytes.
     pub address_space: u64,
+    /// Address space of the child that a clip is looked at in once more when the other's did not suffice, bytes. There
+    /// is one such child at a time.
+    pub large_address_space: u64,
     /// Wall time of one clip, from the ask to the last answer.
     pub wall: Duration,
     /// CPU time of one clip over all threads of its child; whole seconds count.
@@ -43,6 +46,7 @@ impl PoolOptions {
         Self {
             permits: permits.max(1),
             address_space: 2 << 30,
+            large_address_space: 6 << 30,
             wall: Duration::from_secs(45),
             cpu: Duration::from_secs(60),
             clips_per_child: 1_000,
@@ -111,19 +115,47 @@ pub enum Undecodable {
     /// No answer within the wall time.
     #[error("its decoder used up its time")]
     Deadline,
+    /// An allocation failed also in the larger child, so nothing that was found is what ffprobe finds.
+    #[error("it needs more memory than a decoder may have")]
+    Memory,
     /// The child answered what cannot be an answer.
     #[error("its decoder answered nonsense")]
     Nonsense,
 }
 
-impl Undecodable {
-    /// Whether something else than the clip can be the reason, which its child had looked at `alone` or after others.
-    /// Time is counted for each clip anew.
-    fn may_be_anothers(&self, alone: bool) -> bool {
-        match self {
-            Self::Died(libc::SIGKILL) => true,
-            Self::Died(libc::SIGXCPU) | Self::Refused(_) | Self::Deadline => false,
-            Self::Died(_) | Self::GaveUp | Self::Nonsense => !alone,
+/// In which child a clip is looked at once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    /// One like the first.
+    Fresh,
+    /// One with more memory.
+    Larger,
+}
+
+impl Look {
+    /// Whether something else than the clip can be the reason for this outcome, which its child had looked at `alone`
+    /// or after others. Time is counted for each clip anew.
+    fn again(&self, alone: bool) -> Option<Again> {
+        let lost = match (&self.size, &self.lost) {
+            (Err(Undecodable::Memory), _) => return Some(Again::Larger),
+            (_, None) => return None,
+            (_, Some(lost)) => lost,
+        };
+        match lost {
+            Undecodable::Died(libc::SIGKILL) => Some(Again::Fresh),
+            // A failed allocation ends Rust code with SIGABRT, and careless C code with SIGSEGV.
+            Undecodable::Died(libc::SIGABRT | libc::SIGSEGV | libc::SIGBUS)
+                if self.size.is_err() =>
+            {
+                Some(Again::Larger)
+            }
+            Undecodable::Died(libc::SIGXCPU)
+            | Undecodable::Refused(_)
+            | Undecodable::Memory
+            | Undecodable::Deadline => None,
+            Undecodable::Died(_) | Undecodable::GaveUp | Undecodable::Nonsense => {
+                (!alone).then_some(Again::Fresh)
+            }
         }
     }
 }
@@ -163,13 +195,15 @@ struct Inner {
     idle: Mutex<Vec<Option<Process>>>,
     freed: Condvar,
     replaced: AtomicU64,
+    /// Held by whoever uses the larger child.
+    larger: Mutex<()>,
 }
 
 impl Pool {
     /// Starts all children and waits until each is ready and locked up.
     pub fn start(options: PoolOptions) -> Result<Self, PoolError> {
         let started: Vec<_> = (0..options.permits.max(1))
-            .map(|_| Process::spawn(&options))
+            .map(|_| Process::spawn(&options, options.address_space))
             .collect();
         let mut idle = Vec::new();
         let mut first = None;
@@ -187,6 +221,7 @@ impl Pool {
             idle: Mutex::new(idle),
             freed: Condvar::new(),
             replaced: AtomicU64::new(0),
+            larger: Mutex::new(()),
         })))
     }
 
@@ -218,9 +253,10 @@ impl Pool {
 
     /// Finds out what is asked about a clip. Blocks, first for a free child.
     ///
-    /// A clip whose child died is looked at once more, in a fresh child and in what is left of its time, when that need
-    /// not be the clip's doing: other clips went before it, and what they left behind must decide nothing; or the
-    /// child was killed from outside (SIGKILL: an operator, the kernel short of memory).
+    /// A clip is looked at once more, in a fresh child and in what is left of its time, when the outcome need not be the
+    /// clip's doing: other clips went before it, and what they left behind must decide nothing; the child was killed
+    /// from outside (SIGKILL: an operator, the kernel short of memory); or the child ran out of memory, where ffprobe
+    /// would not have. In the last case the fresh child has more.
     pub fn look_at(&self, asked: Asked<'_>) -> Result<Look, PoolError> {
         self.0.look_at(asked)
     }
@@ -232,17 +268,30 @@ impl Inner {
         let process = held.process.as_mut().ok_or(PoolError::NoHello)?;
         let (alone, began) = (process.clips == 0, Instant::now());
         let mut look = process.look(asked, began + self.options.wall, self.options.cpu)?;
-        if let Some(lost) = &look.lost {
+        let again = look.again(alone);
+        if look.lost.is_some() {
             self.replaced.fetch_add(1, Ordering::Relaxed);
             held.process = None;
-            if lost.may_be_anothers(alone) {
-                let left = self.options.wall.saturating_sub(began.elapsed());
-                let fresh = held.process.insert(Process::begin(&self.options)?);
+        }
+        let left = self.options.wall.saturating_sub(began.elapsed());
+        match again {
+            Some(Again::Fresh) => {
+                let fresh = Process::begin(&self.options, self.options.address_space)?;
+                let fresh = held.process.insert(fresh);
                 look = fresh.look(asked, Instant::now() + left, self.options.cpu)?;
+                if look.lost.is_some() {
+                    held.process = None;
+                }
             }
+            Some(Again::Larger) => {
+                let _one = self.larger.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut larger = Process::begin(&self.options, self.options.large_address_space)?;
+                look = larger.look(asked, Instant::now() + left, self.options.cpu)?;
+            }
+            None => {}
         }
         let clips = held.process.as_ref().map_or(0, |process| process.clips);
-        if look.lost.is_some() || clips >= self.options.clips_per_child {
+        if clips >= self.options.clips_per_child {
             held.process = None;
         }
         Ok(look)
@@ -268,7 +317,7 @@ impl Inner {
             process: place,
         };
         if held.process.is_none() {
-            match Process::begin(&self.options) {
+            match Process::begin(&self.options, self.options.address_space) {
                 Ok(process) => held.process = Some(process),
                 Err(error) => {
                     held.give_up();
@@ -316,7 +365,10 @@ impl Drop for Held {
         let pool = Arc::clone(&self.pool);
         let started = std::thread::Builder::new()
             .name("clip decoder start".to_owned())
-            .spawn(move || pool.put(Process::begin(&pool.options).ok()));
+            .spawn(move || {
+                let memory = pool.options.address_space;
+                pool.put(Process::begin(&pool.options, memory).ok());
+            });
         if started.is_err() {
             self.pool.put(None);
         }

@@ -32,6 +32,9 @@ pub enum ProbeError {
     /// The bytes kept a demuxer busy for too long.
     #[error("clip keeps its demuxer busy for too long")]
     Deadline,
+    /// An allocation failed on the way, so that whatever else was found is not what ffprobe finds.
+    #[error("clip needs more memory than its decoder has")]
+    Memory,
 }
 
 /// Coded width and height of the first video stream, as ffprobe reports them. Nothing named inside is opened.

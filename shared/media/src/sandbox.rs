@@ -10,7 +10,7 @@ mod talk;
 
 pub use child::{child_main, child_main_with};
 pub use restrict::{Isolation, Landlock, Layers};
-pub(crate) use talk::{Answer, Ask, Hello, TalkError, read_frame, send_ask};
+pub(crate) use talk::{Answer, Ask, Hello, NoSize, TalkError, read_frame, send_ask};
 
 /// Tells a child from the program it is made of.
 pub(crate) const CHILD_ARGUMENT: &str = "--nexis-media-child";

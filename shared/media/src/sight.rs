@@ -1,4 +1,4 @@
-//! Looking at pictures for what they show: the clip's first, the first-frame asset, those from all over the clip.
+//! Looking at pictures for what they show: the clip's first (turned as a player shows it), the first-frame asset, those from all over the clip.
 
 use std::time::Instant;
 
@@ -7,12 +7,23 @@ use nexis_protocol::picture::{Mark, Sight};
 
 use crate::frames::{Budget, Picked, within};
 use crate::front::{self, codec};
+use crate::libav::pictures;
 use crate::marks::{Grid, Luma, mark};
 use crate::pipeline::{self, PipelineError, Stage};
+use crate::turn::Turn;
 
 /// Looks at the clip's first picture.
 pub(crate) fn first(clip: &[u8], budget: Budget) -> Sight {
-    sight(first_picture(clip, budget))
+    let deadline = Instant::now() + budget.time;
+    let first = match first_picture(clip, budget) {
+        Err(fault) if fault.may_be_read_otherwise() => first_by_libav(clip, budget, deadline),
+        other => other,
+    };
+    let turned = first.and_then(|first| {
+        let turn = Turn::of(clip, budget.time);
+        turn.apply(&first).ok_or(PipelineError::Refused)
+    });
+    sight(turned)
 }
 
 /// Looks at the asset that is said to show the same.
@@ -58,6 +69,20 @@ fn first_picture(clip: &[u8], budget: Budget) -> Result<gst::Sample, PipelineErr
     let sample = sample.ok_or(PipelineError::Refused)?;
     within(&sample, budget.pixels)?;
     Ok(sample)
+}
+
+/// The same by libavcodec.
+fn first_by_libav(
+    clip: &[u8],
+    budget: Budget,
+    deadline: Instant,
+) -> Result<gst::Sample, PipelineError> {
+    let mut first = None;
+    pictures::each(clip, budget, deadline, &mut |_, picture| {
+        first = Some(picture);
+        false
+    })?;
+    first.ok_or(PipelineError::Refused)?.converted(deadline)
 }
 
 /// Elements that read a single picture, by its first bytes, after a look at its size.
@@ -113,6 +138,11 @@ fn media_type(reader: &[&str]) -> &'static str {
 /// Decodes a single picture: JPEG, PNG or WebP.
 fn picture(bytes: &[u8], budget: Budget) -> Result<gst::Sample, PipelineError> {
     let reader = reader(bytes, budget)?;
+    let deadline = Instant::now() + budget.time;
+    if reader == ["pngdec"] && bytes.get(24) == Some(&16) {
+        // GStreamer mistakes samples of 16 bits.
+        return first_by_libav(bytes, budget, deadline);
+    }
     pipeline::init()?;
     let mut elements = Vec::new();
     for name in reader {
@@ -121,7 +151,7 @@ fn picture(bytes: &[u8], budget: Budget) -> Result<gst::Sample, PipelineError> {
     elements.extend(pipeline::to_i420()?);
     let caps = gst::Caps::builder(media_type(reader)).build();
     let buffer = gst::Buffer::from_slice(bytes.to_vec());
-    let sample = pipeline::pass(caps, buffer, elements, Instant::now() + budget.time)?;
+    let sample = pipeline::pass(caps, buffer, elements, deadline)?;
     within(&sample, budget.pixels)?;
     Ok(sample)
 }

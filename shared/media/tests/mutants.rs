@@ -56,6 +56,7 @@ fn ending(fault: Option<&Undecodable>) -> String {
         Some(Undecodable::Refused(_)) => "refused".to_owned(),
         Some(Undecodable::Died(signal)) => format!("died of signal {signal}"),
         Some(Undecodable::GaveUp) => "gave up".to_owned(),
+        Some(Undecodable::Memory) => "memory".to_owned(),
         Some(Undecodable::Deadline) => "deadline".to_owned(),
         Some(Undecodable::Nonsense) => "nonsense".to_owned(),
     }

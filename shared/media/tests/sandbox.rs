@@ -16,6 +16,7 @@ const TIME: Duration = Duration::from_secs(20);
 fn options(permits: usize) -> PoolOptions {
     PoolOptions {
         program: Some(PathBuf::from(env!("CARGO_BIN_EXE_nexis-media-child"))),
+        large_address_space: 3 << 30,
         ..PoolOptions::new(permits)
     }
 }

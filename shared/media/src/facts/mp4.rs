@@ -34,7 +34,7 @@ pub(super) fn facts(file: &[u8]) -> Option<Facts> {
         return Some(facts);
     };
     if let Some(samples) = samples(file, moov, trak) {
-        facts.frames = Some(samples.count);
+        facts.frames = Some(played(file, moov, trak).unwrap_or(samples.count));
         let whole = time_scale(trak).and_then(|scale| seconds(samples.ticks, scale));
         facts.fps = rate(samples.count, whole);
         facts.duration_sec = match (whole, shown(moov, trak)) {
@@ -61,31 +61,110 @@ fn time_scale(trak: &[u8]) -> Option<u64> {
     scale_of(child(child(trak, *b"mdia")?, *b"mdhd")?)
 }
 
-/// How long the edit list shows the track, seconds; `None` when there is none or it says nothing.
-fn shown(moov: &[u8], trak: &[u8]) -> Option<f64> {
+/// An entry of the edit list that shows something: when it begins, in the track's time scale, and how long it is, in the
+/// movie's.
+struct Edit {
+    begin: i64,
+    length: u64,
+}
+
+/// The edit list without its pauses; `None` when there is none or it says nothing.
+fn edits(trak: &[u8]) -> Option<Vec<Edit>> {
     let list = child(child(trak, *b"edts")?, *b"elst")?;
     let wide = list.first() == Some(&1);
     let step = if wide { 20 } else { 12 };
-    let entries = list.get(8..)?.chunks_exact(step);
-    let mut ticks = 0u64;
-    for entry in entries.take(be32(list, 4)? as usize) {
-        let (length, media_time) = if wide {
-            (be64(entry, 0)?, be64(entry, 8)?)
-        } else {
-            let time = be32(entry, 4)?;
-            let empty = time == u32::MAX;
+    let mut edits = Vec::new();
+    for entry in list
+        .get(8..)?
+        .chunks_exact(step)
+        .take(be32(list, 4)? as usize)
+    {
+        let (length, begin) = if wide {
             (
-                u64::from(be32(entry, 0)?),
-                if empty { u64::MAX } else { u64::from(time) },
+                be64(entry, 0)?,
+                i64::from_be_bytes(be64(entry, 8)?.to_be_bytes()),
             )
+        } else {
+            let begin = i32::from_be_bytes(be32(entry, 4)?.to_be_bytes());
+            (u64::from(be32(entry, 0)?), i64::from(begin))
         };
         // -1 is a pause before the track begins.
-        if media_time != u64::MAX {
-            ticks = ticks.saturating_add(length);
+        if begin >= 0 {
+            edits.push(Edit { begin, length });
         }
     }
+    Some(edits)
+}
+
+/// How long the edit list shows the track, seconds.
+fn shown(moov: &[u8], trak: &[u8]) -> Option<f64> {
+    let lengths = edits(trak)?.into_iter().map(|edit| edit.length);
+    let ticks = lengths.fold(0u64, u64::saturating_add);
     let scale = scale_of(child(moov, *b"mvhd")?)?;
     seconds(ticks, scale).filter(|length| *length > 0.0)
+}
+
+/// Entries of an edit list that are followed.
+const MOST_EDITS: usize = 16;
+
+/// How many samples of the plain tables the edit list plays: those whose time of presentation lies inside one of its
+/// entries. A cut that copies the stream keeps what comes before the cut back to a key frame, and hides it like this.
+fn played(file: &[u8], moov: &[u8], trak: &[u8]) -> Option<u64> {
+    let media = child(trak, *b"mdia")?;
+    let table = child(child(media, *b"minf")?, *b"stbl")?;
+    let count = present(file, table).filter(|count| *count > 0)?;
+    let (track, movie) = (time_scale(trak)?, scale_of(child(moov, *b"mvhd")?)?);
+    let edits = edits(trak)?;
+    if edits.is_empty() || edits.len() > MOST_EDITS || movie == 0 {
+        return None;
+    }
+    let spans = edits.into_iter().map(|edit| {
+        let ticks = u128::from(edit.length) * u128::from(track);
+        let ticks = (ticks + u128::from(movie) / 2) / u128::from(movie);
+        let end = i64::try_from(ticks).ok()?.checked_add(edit.begin)?;
+        Some((edit.begin, end))
+    });
+    let spans = spans.collect::<Option<Vec<_>>>()?;
+    let mut durations = Runs::new(child(table, *b"stts")?)?;
+    let mut offsets = child(table, *b"ctts").and_then(Runs::new);
+    let (mut at, mut played) = (0i64, 0u64);
+    for _ in 0..count {
+        let offset = offsets.as_mut().and_then(Runs::next).unwrap_or(0);
+        let offset = i32::from_be_bytes(offset.to_be_bytes());
+        let shown = at.saturating_add(i64::from(offset));
+        let inside = spans
+            .iter()
+            .filter(|(begin, end)| (*begin..*end).contains(&shown));
+        played += inside.count() as u64;
+        at = at.saturating_add(i64::from(durations.next()?));
+    }
+    (played > 0).then_some(played)
+}
+
+/// The values of a run-length table, one for each sample.
+struct Runs<'a> {
+    entries: std::slice::ChunksExact<'a, u8>,
+    left: u32,
+    value: u32,
+}
+
+impl<'a> Runs<'a> {
+    fn new(table: &'a [u8]) -> Option<Self> {
+        Some(Self {
+            entries: table.get(8..)?.chunks_exact(8),
+            left: 0,
+            value: 0,
+        })
+    }
+
+    fn next(&mut self) -> Option<u32> {
+        while self.left == 0 {
+            let entry = self.entries.next()?;
+            (self.left, self.value) = (be32(entry, 0)?, be32(entry, 4)?);
+        }
+        self.left -= 1;
+        Some(self.value)
+    }
 }
 
 fn samples(file: &[u8], moov: &[u8], trak: &[u8]) -> Option<Samples> {

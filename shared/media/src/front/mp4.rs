@@ -35,3 +35,31 @@ pub(crate) fn child(bytes: &[u8], kind: [u8; 4]) -> Option<&[u8]> {
         .find(|found| found.0 == kind)
         .map(|found| found.2)
 }
+
+/// Whether the pictures of every track are shown as they are coded. Only an index where it belongs is looked into.
+pub(crate) fn is_upright(file: &[u8]) -> bool {
+    let Some(moov) = child(file, *b"moov") else {
+        return true;
+    };
+    let tracks = boxes(moov, 0).filter(|found| &found.0 == b"trak");
+    let mut tracks = tracks.filter_map(|(_, _, track)| child(track, *b"tkhd"));
+    let plain = |header: &[u8], at: usize| {
+        let at = if header.first() == Some(&1) {
+            at + 12
+        } else {
+            at
+        };
+        header
+            .get(at..at + MATRIX.len())
+            .is_none_or(|matrix| matrix == MATRIX)
+    };
+    child(moov, *b"mvhd").is_none_or(|movie| plain(movie, 36))
+        && tracks.all(|track| plain(track, 40))
+}
+
+/// The matrix that changes nothing.
+const MATRIX: [u8; 36] = [
+    0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, //
+    0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, //
+    0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0,
+];

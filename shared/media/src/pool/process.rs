@@ -17,8 +17,8 @@ use crate::facts::Facts;
 use crate::frames::Frame;
 use crate::probe::Probed;
 use crate::sandbox::{
-    Answer, Ask, CHILD_ARGUMENT, CHILD_ENVIRONMENT, Hello, Isolation, TalkError, read_frame,
-    send_ask,
+    Answer, Ask, CHILD_ARGUMENT, CHILD_ENVIRONMENT, Hello, Isolation, NoSize, TalkError,
+    read_frame, send_ask,
 };
 
 /// Longest hello, bytes.
@@ -53,8 +53,8 @@ impl Drop for Process {
 }
 
 impl Process {
-    /// Starts a child without waiting for it.
-    pub(super) fn spawn(options: &PoolOptions) -> Result<Self, PoolError> {
+    /// Starts a child with so many bytes of address space without waiting for it.
+    pub(super) fn spawn(options: &PoolOptions, memory: u64) -> Result<Self, PoolError> {
         let (stream, theirs) = UnixStream::pair().map_err(PoolError::Start)?;
         let (lifeline, their_end) = UnixStream::pair().map_err(PoolError::Start)?;
         let program = options
@@ -63,7 +63,7 @@ impl Process {
             .unwrap_or_else(|| "/proc/self/exe".into());
         let child = Command::new(program)
             .arg(CHILD_ARGUMENT)
-            .arg(options.address_space.to_string())
+            .arg(memory.to_string())
             .args(&options.arguments)
             .env_clear()
             .envs(CHILD_ENVIRONMENT.iter().copied())
@@ -98,9 +98,9 @@ impl Process {
         ))
     }
 
-    /// Starts a child and waits for it.
-    pub(super) fn begin(options: &PoolOptions) -> Result<Self, PoolError> {
-        let mut process = Self::spawn(options)?;
+    /// Starts a child with so many bytes of address space and waits for it.
+    pub(super) fn begin(options: &PoolOptions, memory: u64) -> Result<Self, PoolError> {
+        let mut process = Self::spawn(options, memory)?;
         process.ready(options.start)?;
         Ok(process)
     }
@@ -134,7 +134,7 @@ impl Process {
             return Ok(Look::nothing(Undecodable::Died(libc::SIGKILL)));
         }
         let size = match self.size(deadline) {
-            Ok(size) => size.map_err(Undecodable::Refused),
+            Ok(size) => size,
             Err(fault) => return Ok(Look::nothing(fault)),
         };
         let mut look = Look {
@@ -191,11 +191,14 @@ impl Process {
         read_frame(&mut self.stream, limit, Some(deadline)).map_err(|error| self.fault(&error))
     }
 
-    fn size(&mut self, deadline: Instant) -> Result<Result<Probed, String>, Undecodable> {
+    fn size(&mut self, deadline: Instant) -> Result<Result<Probed, Undecodable>, Undecodable> {
         match self.answer(SMALL_LIMIT, deadline)? {
             Answer::Size(id, Ok(probed)) if id == self.id && plausible(&probed) => Ok(Ok(probed)),
-            Answer::Size(id, Err(words)) if id == self.id && words.len() <= WORDS_LIMIT => {
-                Ok(Err(words))
+            Answer::Size(id, Err(NoSize::Memory)) if id == self.id => Ok(Err(Undecodable::Memory)),
+            Answer::Size(id, Err(NoSize::Refused(words)))
+                if id == self.id && words.len() <= WORDS_LIMIT =>
+            {
+                Ok(Err(Undecodable::Refused(words)))
             }
             _ => Err(Undecodable::Nonsense),
         }

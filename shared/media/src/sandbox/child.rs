@@ -11,12 +11,12 @@ use rustix::buffer::spare_capacity;
 
 use super::CHILD_ARGUMENT;
 use super::restrict::{self, Layers};
-use super::talk::{Answer, Ask, Hello, receive_ask, write_frame};
+use super::talk::{Answer, Ask, Hello, NoSize, receive_ask, write_frame};
 use crate::facts;
 use crate::frames;
 use crate::libav;
 use crate::pipeline;
-use crate::probe::probe;
+use crate::probe::{ProbeError, probe};
 use crate::sight;
 
 /// Runs this process as a child of a [`crate::Pool`] when it was started as one, and gives its exit code.
@@ -77,12 +77,15 @@ fn serve(
 /// Answers all that is asked about the clip itself, and says whether the asset is to be looked at.
 fn answer(stream: &mut UnixStream, ask: Ask, clip: &[u8]) -> io::Result<bool> {
     let budget = ask.budget();
-    let size = probe(clip, budget.time).map_err(|error| in_words(&error));
+    let size = probe(clip, budget.time).map_err(|error| match error {
+        ProbeError::Memory => NoSize::Memory,
+        other => NoSize::Refused(in_words(&other)),
+    });
     let readable = size.is_ok();
     write_frame(stream, &Answer::Size(ask.id, size))?;
     let wanted = ask.wanted();
     let picked = if wanted > 0 {
-        frames::picked(clip, wanted, budget)
+        frames::picked(clip, wanted, budget, readable)
     } else {
         Ok(Vec::new())
     };

@@ -76,13 +76,22 @@ const ALL_PICTURES: u8 = 6;
 /// What no verdict depends on comes last, so that a child that dies of it has answered all else.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
-    Size(u64, Result<Probed, String>),
+    Size(u64, Result<Probed, NoSize>),
     Pictures(u64, Result<Vec<Frame>, String>),
     Facts(u64, Facts),
     /// The clip's first picture, and those from all over it as far as they were decoded.
     Sight(u64, Sight, Vec<Mark>),
     /// The first-frame asset.
     Asset(u64, Sight),
+}
+
+/// Why a clip has no size.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum NoSize {
+    /// An allocation failed: with more memory there may be one.
+    Memory,
+    /// The decoders' words.
+    Refused(String),
 }
 
 /// Why a frame could not be read.

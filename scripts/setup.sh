@@ -62,5 +62,19 @@ if [ ! -e $venv/.${sdk[0]} ] && python3 -m venv --help >/dev/null 2>&1; then
     echo "setup: could not install them; tests that need them will fail and say so" >&2
   fi
 fi
+# Older generations of the SDK, which people still run: each in an environment of its own, since they exclude one another.
+for older in "bittensor==9.12.2 async-substrate-interface<1.6" "bittensor==10.5.0"; do
+  read -r -a parts <<<"$older"
+  folder=target/sdk-${parts[0]#bittensor==}
+  if [ ! -e $folder/.done ] && python3 -m venv --help >/dev/null 2>&1; then
+    echo "setup: installing an older generation of the SDK (${parts[*]}) into $folder" >&2
+    python3 -m venv $folder
+    if $folder/bin/python -m pip install --quiet "${parts[@]}" >&2; then
+      touch $folder/.done
+    else
+      echo "setup: could not install it; the test that needs it will fail and say so" >&2
+    fi
+  fi
+done
 # A failure is said here; the test that needs the programs fails and says so, too.
 scripts/previous.sh || true

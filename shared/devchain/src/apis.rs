@@ -2,6 +2,7 @@
 
 use crate::chain::{Chain, Refusal};
 use crate::pallets::commitments;
+use crate::pallets::epoch;
 use crate::pallets::subnet::{self, MAX_UIDS, Neuron};
 use crate::runtime::{Field, Runtime};
 use crate::state::State;
@@ -16,6 +17,8 @@ pub(crate) enum ApiError {
     NoMethod(String),
     #[error("the arguments of {0} cannot be decoded")]
     Arguments(String),
+    #[error("the dev chain does not serve {0}, although the runtime it impersonates has it")]
+    NotServed(String),
 }
 
 /// Names and kinds of hyperparameters, as the third form of their answer lists them.
@@ -34,6 +37,20 @@ const HYPERPARAMETERS: [(&str, &str); 13] = [
     ("commit_reveal_period", "U64"),
     ("commit_reveal_weights_enabled", "Bool"),
 ];
+/// Runtime APIs about what no dev chain has: delegates, stakes by coldkey, baskets, proxies, swaps. What is not answered
+/// below is answered as on a chain that has none: `None`, an empty list, zero.
+const EMPTY: [&str; 8] = [
+    "BetaBasketRuntimeApi",
+    "DelegateInfoRuntimeApi",
+    "NeuronInfoRuntimeApi",
+    "ProxyFilterRuntimeApi",
+    "StakeInfoRuntimeApi",
+    "SubnetInfoRuntimeApi",
+    "SubnetRegistrationRuntimeApi",
+    "SwapRuntimeApi",
+];
+/// Price of a subnet's alpha, rao: one TAO.
+const ALPHA_PRICE: u64 = 1_000_000_000;
 /// Fields of the selective metagraph that every answer carries.
 const ALWAYS: &str = "netuid";
 
@@ -116,21 +133,36 @@ fn named(
     arguments: &[u8],
 ) -> Result<Vec<u8>, ApiError> {
     let rt = state.rt;
-    let Some((_, output)) = rt.api(method) else {
+    let Some((inputs, output)) = rt.api(method) else {
         return Err(ApiError::NoMethod(method.to_owned()));
     };
     let malformed = || ApiError::Arguments(method.to_owned());
     let mut rest = arguments;
     let mut out = Vec::new();
-    if method == "TransactionPaymentApi_query_info" {
-        rt.encode_struct(output, |_| None, &mut out);
+    if method.starts_with("TransactionPaymentApi_") {
+        // Nothing costs anything.
+        rt.zero(output, &mut out, 0);
         return Ok(out);
     }
+    let (api, name) = method.split_once('_').unwrap_or((method, ""));
+    if !EMPTY.contains(&api) {
+        return Err(ApiError::NotServed(method.to_owned()));
+    }
+    for input in inputs {
+        rt.skip(&mut rest, *input).map_err(|_| malformed())?;
+    }
+    rest = arguments;
     let netuid = u16::decode(&mut rest).map_err(|_| malformed());
     let (inner, optional) = rt.inside_option(output);
-    match method.rsplit_once("Api_").map(|(_, name)| name) {
-        Some("get_selective_metagraph") => {
+    match name {
+        "get_selective_metagraph" | "get_selective_mechagraph" => {
             let netuid = netuid?;
+            if name == "get_selective_mechagraph" {
+                let mechanism = u8::decode(&mut rest).map_err(|_| malformed())?;
+                if mechanism >= epoch::mechanisms(state, netuid) {
+                    return Ok(vec![0]);
+                }
+            }
             let wanted = Vec::<u16>::decode(&mut rest).map_err(|_| malformed())?;
             if !exists(state, netuid) {
                 return Ok(vec![0]);
@@ -149,18 +181,19 @@ fn named(
             out.push(1);
             rt.encode_struct(
                 inner,
-                |name| asked(name).then(|| view.field(name)).flatten(),
+                // What was asked for is there, if only as zero.
+                |name| asked(name).then(|| view.field(name).unwrap_or(Field::Zero)),
                 &mut out,
             );
         }
-        Some(
-            "get_metagraph"
-            | "get_subnet_state"
-            | "get_dynamic_info"
-            | "get_subnet_info"
-            | "get_subnet_hyperparams"
-            | "get_subnet_hyperparams_v2",
-        ) => {
+        "get_metagraph"
+        | "get_mechagraph"
+        | "get_subnet_state"
+        | "get_dynamic_info"
+        | "get_subnet_info"
+        | "get_subnet_info_v2"
+        | "get_subnet_hyperparams"
+        | "get_subnet_hyperparams_v2" => {
             let netuid = netuid?;
             if !exists(state, netuid) {
                 return Ok(vec![0]);
@@ -171,7 +204,7 @@ fn named(
             }
             rt.encode_struct(inner, |name| view.field(name), &mut out);
         }
-        Some("get_subnet_hyperparams_v3") => {
+        "get_subnet_hyperparams_v3" => {
             let netuid = netuid?;
             if !exists(state, netuid) {
                 return Ok(vec![0]);
@@ -181,7 +214,7 @@ fn named(
             list.encode_as_type_to(inner, &rt.types, &mut out)
                 .map_err(|_| malformed())?;
         }
-        Some("get_neurons_lite" | "get_neurons") => {
+        "get_neurons_lite" | "get_neurons" => {
             let netuid = netuid?;
             let neurons = subnet::neurons(state, netuid);
             let element = rt.inside_list(output).ok_or_else(malformed)?;
@@ -190,7 +223,7 @@ fn named(
                 encode_neuron(rt, element, netuid, neuron, &mut out);
             }
         }
-        Some("get_neuron_lite" | "get_neuron") => {
+        "get_neuron_lite" | "get_neuron" => {
             let netuid = netuid?;
             let uid = u16::decode(&mut rest).map_err(|_| malformed())?;
             match subnet::neurons(state, netuid).get(usize::from(uid)) {
@@ -201,7 +234,49 @@ fn named(
                 }
             }
         }
-        _ => return Err(ApiError::NoMethod(method.to_owned())),
+        "get_all_metagraphs"
+        | "get_all_mechagraphs"
+        | "get_subnets_info"
+        | "get_subnets_info_v2"
+        | "get_all_dynamic_info" => {
+            let element = rt.inside_list(output).ok_or_else(malformed)?;
+            let (inner, optional) = rt.inside_option(element);
+            let view = View::of(chain, state, chain.config.netuid);
+            Compact(1_u32).encode_to(&mut out);
+            if optional {
+                out.push(1);
+            }
+            rt.encode_struct(inner, |name| view.field(name), &mut out);
+        }
+        "get_next_epoch_start_block" => {
+            let next = epoch::next(state, netuid?);
+            if optional {
+                next.encode_to(&mut out);
+            } else {
+                next.unwrap_or_default().encode_to(&mut out);
+            }
+        }
+        "current_alpha_price" => {
+            let price = if exists(state, netuid?) {
+                ALPHA_PRICE
+            } else {
+                0
+            };
+            price.encode_to(&mut out);
+        }
+        "current_alpha_price_all" => {
+            let element = rt.inside_list(output).ok_or_else(malformed)?;
+            Compact(2_u32).encode_to(&mut out);
+            for netuid in [0, chain.config.netuid] {
+                let price = |name: &str| match name {
+                    "netuid" => Some(Field::Number(netuid.into())),
+                    "price" => Some(Field::Number(ALPHA_PRICE)),
+                    _ => None,
+                };
+                rt.encode_struct(element, price, &mut out);
+            }
+        }
+        _ => rt.zero(output, &mut out, 0),
     }
     Ok(out)
 }
@@ -376,4 +451,71 @@ impl<'a> View<'a> {
 fn text(text: &str) -> Field {
     let letters = text.bytes().map(|b| Value::u128(u128::from(b)));
     Field::Value(Value::unnamed_composite(letters))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DevChainConfig, Spec};
+
+    /// Every call of every bundled metadata has an answer of its type, or an error that says which call it was.
+    #[test]
+    fn every_runtime_call_of_the_metadata_is_answered_or_refused_by_name() {
+        for spec in Spec::ALL {
+            let chain = Chain::new(DevChainConfig {
+                spec,
+                ..DevChainConfig::default()
+            });
+            let chain = chain.unwrap();
+            let rt = chain.runtime(spec);
+            let state = State::at(rt, &chain.store, chain.best().header.number);
+            let (mut served, mut refused) = (0, Vec::new());
+            for (method, inputs, output) in rt.api_methods() {
+                let mut arguments = Vec::new();
+                for input in inputs {
+                    rt.zero(*input, &mut arguments, 0);
+                }
+                match call(&chain, &state, method, &arguments) {
+                    Ok(answer) => {
+                        let mut rest = answer.as_slice();
+                        let read = rt.skip(&mut rest, output);
+                        assert!(
+                            read.is_ok() && rest.is_empty(),
+                            "{spec:?} {method}: {answer:?}"
+                        );
+                        served += 1;
+                    }
+                    Err(ApiError::NotServed(named)) => {
+                        assert_eq!(named, method);
+                        refused.push(method.split_once('_').unwrap().0);
+                    }
+                    Err(other) => panic!("{spec:?} {method}: {other}"),
+                }
+            }
+            refused.sort_unstable();
+            refused.dedup();
+            assert!(served > 30, "{spec:?}: {served}");
+            let ours = refused.iter().filter(|api| api.ends_with("RuntimeApi"));
+            let ours: Vec<_> = ours
+                .filter(|api| **api != "ConvertTransactionRuntimeApi")
+                .collect();
+            assert_eq!(ours.len(), 0, "{spec:?}: {ours:?}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_cannot_be_read_and_unknown_calls_are_errors() {
+        let chain = Chain::new(DevChainConfig::default()).unwrap();
+        let rt = chain.runtime(chain.config.spec);
+        let state = State::at(rt, &chain.store, chain.best().header.number);
+        let short = call(
+            &chain,
+            &state,
+            "SubnetInfoRuntimeApi_get_selective_mechagraph",
+            &[70],
+        );
+        assert!(matches!(short, Err(ApiError::Arguments(_))), "{short:?}");
+        let unknown = call(&chain, &state, "SubnetInfoRuntimeApi_get_nothing", &[]);
+        assert!(matches!(unknown, Err(ApiError::NoMethod(_))), "{unknown:?}");
+    }
 }

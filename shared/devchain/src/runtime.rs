@@ -90,6 +90,8 @@ pub(crate) enum Field {
     Account([u8; 32]),
     /// Anything else.
     Value(Value<()>),
+    /// The zero of its type. Where the type is an option, the zero inside it.
+    Zero,
 }
 
 /// One spec, ready to encode and decode by.
@@ -401,6 +403,13 @@ impl Runtime {
             .map(|(inputs, output)| (inputs.as_slice(), *output))
     }
 
+    /// Every runtime API method with its types: inputs, output.
+    #[cfg(test)]
+    pub fn api_methods(&self) -> impl Iterator<Item = (&str, &[u32], u32)> {
+        let all = self.apis.iter();
+        all.map(|(method, (inputs, output))| (method.as_str(), inputs.as_slice(), *output))
+    }
+
     /// The struct inside `Option<T>`, or the type itself.
     pub fn inside_option(&self, ty: u32) -> (u32, bool) {
         match self.types.resolve(ty).map(|t| (&t.path, &t.type_def)) {
@@ -460,6 +469,10 @@ impl Runtime {
             Field::Flag(flag) => flag.encode_as_type_to(inner, types, out),
             Field::Account(key) => key.encode_as_type_to(inner, types, out),
             Field::Value(value) => value.encode_as_type_to(inner, types, out),
+            Field::Zero => {
+                self.zero(inner, out, 0);
+                Ok(())
+            }
         }
         .is_ok()
     }

@@ -42,6 +42,28 @@ fn should_run(state: &State<'_>, netuid: u16) -> bool {
         || block.saturating_sub(last) >= u64::from(tempo)
 }
 
+/// The first block of the next epoch; `None` on a subnet without epochs.
+pub(crate) fn next(state: &State<'_>, netuid: u16) -> Option<u64> {
+    let id = netuid.encode();
+    let tempo: u16 = state.subnet("Tempo", &[&id]);
+    if tempo == 0 || !state.subnet::<bool>("NetworksAdded", &[&id]) {
+        return None;
+    }
+    if !stateful(state) {
+        let (_, within) = on_grid(state.number, netuid, tempo);
+        return Some(state.number + u64::from(tempo) + 1 - within);
+    }
+    let pending: u64 = state.subnet("PendingEpochAt", &[&id]);
+    let last: u64 = state.subnet("LastEpochBlock", &[&id]);
+    let usual = last + u64::from(tempo);
+    let next = if pending > 0 {
+        usual.min(pending)
+    } else {
+        usual
+    };
+    Some(next.max(state.number + 1))
+}
+
 /// The subnet's epoch, counting one that begins in this very block.
 pub(crate) fn index(state: &State<'_>, netuid: u16) -> u64 {
     let id = netuid.encode();
@@ -116,7 +138,8 @@ pub(crate) fn of_hash_commit(state: &State<'_>, netuid: u16, mark: u64) -> u64 {
     on_grid(mark, netuid, tempo).0
 }
 
-fn mechanisms(state: &State<'_>, netuid: u16) -> u8 {
+/// How many mechanisms a subnet has.
+pub(crate) fn mechanisms(state: &State<'_>, netuid: u16) -> u8 {
     let count = state.get(
         "SubtensorModule",
         "MechanismCountCurrent",

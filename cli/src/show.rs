@@ -5,6 +5,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use nexis_ports::{CommitTicket, SubmitOutcome};
 use nexis_protocol::advisory::AdvisoryKind;
 use nexis_protocol::decision::{Decision, Note};
+use nexis_protocol::text::escaped;
 use nexis_protocol::{Hotkey, IntervalId};
 use nexis_scheduler::Event;
 use std::collections::BTreeMap;
@@ -309,11 +310,8 @@ fn pruned(decision: &Decision) -> u64 {
 }
 
 fn shorten(text: &str, most: usize) -> String {
-    // Failure codes carry text that a miner chose: keep control characters off the terminal.
-    let clean: String = text
-        .chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect();
+    // Failure codes carry text that a miner chose.
+    let clean = escaped(text);
     if clean.chars().count() <= most {
         return clean;
     }
@@ -322,4 +320,10 @@ fn shorten(text: &str, most: usize) -> String {
         .take(most.saturating_sub(1))
         .chain(['…'])
         .collect()
+}
+
+/// Adds a line that may hold text that a miner chose: nothing in it can end the line or steer the terminal.
+pub fn push_line(text: &mut String, line: &str) {
+    text.push_str(&escaped(line));
+    text.push('\n');
 }

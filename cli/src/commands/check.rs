@@ -1,6 +1,8 @@
 //! `nexis check`: a miner's dry run. Every row is looked at, and every failing one explained; the verdict is what
 //! a validator gives for the rows that it samples.
 
+mod verdict;
+
 use crate::args::CheckArgs;
 use crate::commands::case;
 use crate::wiring;
@@ -8,21 +10,22 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use nexis_bucket::DirBucket;
 use nexis_ports::{Bucket, BucketAccess, FetchError, FetchLimits, Fetched};
-use nexis_protocol::clip::Advisory;
-use nexis_protocol::decision::Decision;
-use nexis_protocol::reason::Reason;
 use nexis_protocol::record_info::RecordIndex;
-use nexis_protocol::{Digest, Hotkey, IntervalId, manifest, sampling};
+use nexis_protocol::{Digest, Hotkey, IntervalId, budget, manifest, sampling};
 use nexis_runtime::{Exit, Settings};
 use nexis_scheduler::reduce;
-use nexis_wire::{ClipReport, MinerOutcome, PlannedMiner, ReportOutcome, RoundPlan, Sampling};
+use nexis_wire::{
+    ClipReport, JobRules, MinerOutcome, PlannedMiner, ReportOutcome, RoundPlan, Sampling,
+};
 use nexis_worker::fetch::{Means, Patience};
 use nexis_worker::measure::Prober;
 use nexis_worker::room::Room;
 use nexis_worker::{clip_job, miner_job};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use verdict::{Checked, PACKAGE};
 
 /// Runs the command; the exit code says whether the package would be accepted.
 pub async fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
@@ -33,10 +36,11 @@ pub async fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
         return Ok(Exit::Asked);
     }
     let package = args.package.as_deref().unwrap_or_default();
-    let (bucket, access) = open(settings, package)?;
+    let (bucket, access, interval) = open(settings, package)?;
     let source = Source {
         bucket: bucket.as_ref(),
         access,
+        interval,
     };
     let checked = source.check(settings, &prober).await?;
     if args.json {
@@ -74,19 +78,24 @@ impl Bucket for PackageFolder {
     }
 }
 
-/// Where to read, and what the bucket's interval folder is called.
-fn open(settings: &Settings, package: &str) -> Result<(Box<dyn Bucket>, (BucketAccess, String))> {
+/// Where to read, and of which interval when the place says it.
+fn open(
+    settings: &Settings,
+    package: &str,
+) -> Result<(Box<dyn Bucket>, BucketAccess, Option<IntervalId>)> {
     if let Some(rest) = package.strip_prefix("s3://") {
         let (bucket, interval) = rest
             .trim_end_matches('/')
             .split_once('/')
-            .context("an s3 package is given as s3://BUCKET/INTERVAL")?;
+            .and_then(|(bucket, interval)| Some((bucket, interval.parse::<u64>().ok()?)))
+            .context("an s3 package is given as s3://BUCKET/INTERVAL, INTERVAL being a number")?;
         let access = wiring::package_bucket(settings, bucket).context(
             "reading a bucket needs its account id and keys: see R2_ in `nexis config --list`",
         )?;
         return Ok((
             Box::new(wiring::bucket_store(settings)?),
-            (access, interval.to_owned()),
+            access,
+            Some(IntervalId::new(interval)),
         ));
     }
     let folder = std::fs::canonicalize(Path::new(package))
@@ -107,23 +116,14 @@ fn open(settings: &Settings, package: &str) -> Result<(Box<dyn Bucket>, (BucketA
         parent,
         folder: name.to_owned(),
     };
-    Ok((Box::new(bucket), (access, "0".to_owned())))
+    Ok((Box::new(bucket), access, None))
 }
 
 struct Source<'a> {
     bucket: &'a dyn Bucket,
-    access: (BucketAccess, String),
-}
-
-/// What came out.
-struct Checked {
-    decision: Decision,
-    detail: Option<String>,
-    /// Failures of rows that a validator would not have sampled this time.
-    beyond: Vec<Reason>,
-    /// What is noted about any row.
-    advisories: Vec<Advisory>,
-    rows: usize,
+    access: BucketAccess,
+    /// The interval whose folder it is; a package folder on disk says it in its manifest.
+    interval: Option<IntervalId>,
 }
 
 /// The package's bucket under the credentials that the command was given, whatever a job carries.
@@ -145,36 +145,57 @@ impl Bucket for OwnAccess<'_> {
 }
 
 impl Source<'_> {
-    /// A package says itself whose it is and for which interval; without a manifest nothing can be checked.
-    async fn identity(&self) -> Result<(Hotkey, IntervalId)> {
-        let (access, interval) = &self.access;
-        let limits = FetchLimits::new(1 << 20, Duration::from_secs(30));
-        let key = format!("{interval}/manifest.json");
-        let fetched = self.bucket.fetch(access, &key, limits).await?;
-        let Fetched::Found(object) = fetched else {
-            bail!(
-                "there is no manifest.json in the package: a validator says missing_submission_files"
-            );
+    /// A package says itself whose it is, and a folder also for which interval; without a manifest nothing can be
+    /// checked.
+    async fn identity(&self, rules: &JobRules) -> Result<(Hotkey, IntervalId)> {
+        let limits = FetchLimits {
+            max_bytes: budget::MAX_MANIFEST_BYTES,
+            budget: Duration::from_millis(rules.fetch_budget_ms),
+            min_bytes_per_second: rules.min_bytes_per_second,
+        };
+        // A folder does not look at the interval of a key.
+        let folder = self.interval.unwrap_or(IntervalId::new(0));
+        let key = format!("{folder}/manifest.json");
+        let object = match self.bucket.fetch(&self.access, &key, limits).await? {
+            Fetched::Found(object) => object,
+            Fetched::Missing { answer } => bail!(
+                "there is no manifest.json in the package, or these keys may not read it ({answer}): a validator says \
+                 missing_submission_files"
+            ),
+            Fetched::TooLarge { bytes } => bail!(
+                "manifest.json has {bytes} bytes, more than a validator reads: it says manifest_schema_invalid"
+            ),
+            Fetched::Unreachable { last } | Fetched::TooSlow { last } => {
+                bail!(
+                    "manifest.json could not be read: {last}; this says nothing about your package: try again"
+                )
+            }
         };
         let manifest = manifest::Manifest::parse(&object.bytes).map_err(|fault| {
-            anyhow::anyhow!("manifest.json: {fault}: a validator says manifest_schema_invalid")
+            anyhow::anyhow!("{fault}: a validator says manifest_schema_invalid")
         })?;
         let hotkey = manifest
             .miner_hotkey
             .parse()
             .context("manifest.json: miner_hotkey: a validator says manifest_identity_mismatch")?;
-        let interval = u64::try_from(manifest.interval_id)
-            .context("manifest.json: interval_id is larger than any block")?;
-        Ok((hotkey, IntervalId::new(interval)))
+        let interval = match self.interval {
+            Some(interval) => interval,
+            None => IntervalId::new(
+                u64::try_from(manifest.interval_id)
+                    .context("manifest.json: interval_id is larger than any block")?,
+            ),
+        };
+        Ok((hotkey, interval))
     }
 
     async fn check(&self, settings: &Settings, prober: &Arc<Prober>) -> Result<Checked> {
-        let (hotkey, interval) = self.identity().await?;
+        let rules = wiring::rules(settings)?;
+        let (hotkey, interval) = self.identity(&rules).await?;
         let bucket = OwnAccess {
             bucket: self.bucket,
-            access: self.access.0.clone(),
+            access: self.access.clone(),
         };
-        let plan = plan(settings, &hotkey, interval)?;
+        let plan = plan(rules, &hotkey, interval);
         let job = reduce::miner_jobs(&plan)
             .into_iter()
             .next()
@@ -185,7 +206,12 @@ impl Source<'_> {
             room: &room,
             patience: Patience::Whole,
         };
-        let reports = vec![miner_job::run(&job, &means).await?.report];
+        let mut troubles = BTreeMap::new();
+        let looked = miner_job::run(&job, &means).await?;
+        if let Some(trouble) = looked.trouble {
+            troubles.insert(PACKAGE.to_owned(), trouble.last().to_owned());
+        }
+        let reports = vec![looked.report];
         let index = RecordIndex::default();
         let sampled = reduce::arbitrate_round(&plan, &index, &reports);
         let mut everything = plan.clone();
@@ -199,7 +225,11 @@ impl Source<'_> {
         let mut verdicts: Vec<ClipReport> = Vec::new();
         for job in reduce::draw_jobs(&everything, &all, &reports)? {
             let run = clip_job::run(&job, &tools, clip_job::Frames::WhenACheckNeedsThem);
-            verdicts.push(run.await?.report);
+            let looked = run.await?;
+            if let Some(trouble) = looked.trouble {
+                troubles.insert(job.clip_id.clone(), trouble.last().to_owned());
+            }
+            verdicts.push(looked.report);
         }
         let decide = |clips| {
             let results = reduce::Results {
@@ -233,15 +263,17 @@ impl Source<'_> {
                 .into_iter()
                 .flat_map(|verdict| verdict.verdict.advisories)
                 .collect(),
+            troubles,
             rows,
+            rules: plan.rules,
         })
     }
 }
 
-fn plan(settings: &Settings, hotkey: &Hotkey, interval: IntervalId) -> Result<RoundPlan> {
-    Ok(RoundPlan {
+fn plan(rules: JobRules, hotkey: &Hotkey, interval: IntervalId) -> RoundPlan {
+    RoundPlan {
         interval,
-        rules: wiring::rules(settings)?,
+        rules,
         roster_block: 0,
         roster_hash: String::new(),
         validator: None,
@@ -254,48 +286,5 @@ fn plan(settings: &Settings, hotkey: &Hotkey, interval: IntervalId) -> Result<Ro
         index: Digest::of(b""),
         miners_deadline: u64::MAX,
         clips_deadline: u64::MAX,
-    })
-}
-
-impl Checked {
-    fn text(&self) -> String {
-        let decision = &self.decision;
-        let mut text = format!(
-            "{} for interval {}: {}, {} rows looked at, {} of them would be sampled\n",
-            decision.miner_hotkey,
-            decision.interval_id,
-            if decision.accepted {
-                "would be ACCEPTED"
-            } else {
-                "would be REJECTED"
-            },
-            self.rows,
-            decision.sampled_rows
-        );
-        if let Some(detail) = &self.detail {
-            text.push_str(&format!("  {detail}\n"));
-        }
-        for reason in &decision.failures {
-            text.push_str(&format!("  {reason}\n    {}\n", reason.explain()));
-        }
-        if !self.beyond.is_empty() {
-            text.push_str("rows that were not in this sample, but another time may be:\n");
-            for reason in &self.beyond {
-                text.push_str(&format!("  {reason}\n    {}\n", reason.explain()));
-            }
-        }
-        for advisory in &self.advisories {
-            text.push_str(&format!(
-                "  note on row {:?}: {}: {} ({})\n",
-                advisory.clip_id,
-                advisory.kind.as_str(),
-                advisory.kind.explain(),
-                advisory.detail
-            ));
-        }
-        text.push_str(
-            "not looked at here: overlaps with other miners and the global index, and the vision model's checks\n",
-        );
-        text
     }
 }

@@ -1,5 +1,6 @@
 //! `nexis explain INTERVAL HOTKEY`: why, in words, from stored evidence.
 
+use crate::show::push_line;
 use anyhow::{Result, bail};
 use nexis_local::DirArchive;
 use nexis_protocol::clip::{Advisory, AdvisoryKind, Measured};
@@ -71,7 +72,8 @@ pub async fn explain(
     if !decision.failures.is_empty() {
         text.push_str("why:\n");
         for reason in &decision.failures {
-            let _infallible = writeln!(text, "  {reason}\n    {}", reason.explain());
+            push_line(&mut text, &format!("  {reason}"));
+            push_line(&mut text, &format!("    {}", reason.explain()));
         }
     }
     Ok(text)
@@ -83,42 +85,51 @@ fn header(text: &mut String, decision: &Decision, evidence: &Evidence, place: us
     } else {
         "rejected"
     };
-    let _infallible = writeln!(
+    push_line(
         text,
-        "{} in interval {}: {verdict}, {} rows counted, {} sampled",
-        decision.miner_hotkey, decision.interval_id, decision.record_count, decision.sampled_rows
+        &format!(
+            "{} in interval {}: {verdict}, {} rows counted, {} sampled",
+            decision.miner_hotkey,
+            decision.interval_id,
+            decision.record_count,
+            decision.sampled_rows
+        ),
     );
-    let _infallible = writeln!(
+    push_line(
         text,
-        "  drawn as {} of {} at block {}, profile {}, checked {}",
-        place + 1,
-        evidence.plan.miners.len(),
-        evidence.plan.roster_block,
-        evidence.plan.rules.profile.name,
-        decision.checked_at
+        &format!(
+            "  drawn as {} of {} at block {}, profile {}, checked {}",
+            place + 1,
+            evidence.plan.miners.len(),
+            evidence.plan.roster_block,
+            evidence.plan.rules.profile.name,
+            decision.checked_at
+        ),
     );
 }
 
 fn screening(text: &mut String, report: Option<&MinerReport>) {
     let Some(report) = report else { return };
     if let Some(digest) = report.manifest_sha256 {
-        let _infallible = writeln!(text, "  manifest.json   sha256 {digest}");
+        push_line(text, &format!("  manifest.json   sha256 {digest}"));
     }
     if let Some(digest) = report.dataset_sha256 {
-        let _infallible = writeln!(text, "  dataset.parquet sha256 {digest}");
+        push_line(text, &format!("  dataset.parquet sha256 {digest}"));
     }
     match &report.outcome {
         ReportOutcome::Rejected { detail, .. } => {
-            let _infallible = writeln!(text, "  not loaded: {detail}");
+            push_line(text, &format!("  not loaded: {detail}"));
         }
         ReportOutcome::Screened(screened) => {
-            let _infallible = writeln!(
+            push_line(
                 text,
-                "  loaded: {} rows, spec {}, category {}, submitted at {} (seconds since 1970)",
-                screened.claims.len(),
-                screened.spec_id,
-                screened.category.as_deref().unwrap_or("none"),
-                screened.submitted_at
+                &format!(
+                    "  loaded: {} rows, spec {}, category {}, submitted at {} (seconds since 1970)",
+                    screened.claims.len(),
+                    screened.spec_id,
+                    screened.category.as_deref().unwrap_or("none"),
+                    screened.submitted_at
+                ),
             );
         }
     }
@@ -132,19 +143,21 @@ fn row(text: &mut String, verdict: &ClipReport, likeness: Option<&Advisory>, rul
         + verdict.caption.len()
         + verdict.category.len()
         + usize::from(alike.is_some());
-    let _infallible = writeln!(
+    push_line(
         text,
-        "  row {}: {}{}",
-        verdict.row,
-        if failures == 0 {
-            "good".to_owned()
-        } else {
-            format!("{failures} failure(s)")
-        },
-        verdict
-            .measured
-            .as_ref()
-            .map_or(String::new(), |seen| format!(", {}", stream(seen)))
+        &format!(
+            "  row {}: {}{}",
+            verdict.row,
+            if failures == 0 {
+                "good".to_owned()
+            } else {
+                format!("{failures} failure(s)")
+            },
+            verdict
+                .measured
+                .as_ref()
+                .map_or(String::new(), |seen| format!(", {}", stream(seen)))
+        ),
     );
     for advisory in verdict.verdict.advisories.iter().chain(likeness) {
         let weight = if rejects(advisory.kind) {
@@ -152,12 +165,14 @@ fn row(text: &mut String, verdict: &ClipReport, likeness: Option<&Advisory>, rul
         } else {
             "by itself it changes nothing"
         };
-        let _infallible = writeln!(
+        push_line(
             text,
-            "    note: {}: {} ({}); {weight}",
-            advisory.kind.as_str(),
-            advisory.kind.explain(),
-            advisory.detail
+            &format!(
+                "    note: {}: {} ({}); {weight}",
+                advisory.kind.as_str(),
+                advisory.kind.explain(),
+                advisory.detail
+            ),
         );
     }
 }
@@ -193,22 +208,26 @@ fn pruning(text: &mut String, outcome: &MinerOutcome) {
     else {
         return;
     };
-    let _infallible = writeln!(
+    push_line(
         text,
-        "  pruned: {pruned_global} by the global index, {pruned_cross} in favour of other miners; {} rows left",
-        kept.len()
+        &format!(
+            "  pruned: {pruned_global} by the global index, {pruned_cross} in favour of other miners; {} rows left",
+            kept.len()
+        ),
     );
     let rows: Vec<String> = sampled
         .iter()
         .map(|clip| format!("{} ({})", clip.row, clip.clip_id))
         .collect();
-    let _infallible = writeln!(
+    push_line(
         text,
-        "  sampled rows: {}",
-        if rows.is_empty() {
-            "none".to_owned()
-        } else {
-            rows.join(", ")
-        }
+        &format!(
+            "  sampled rows: {}",
+            if rows.is_empty() {
+                "none".to_owned()
+            } else {
+                rows.join(", ")
+            }
+        ),
     );
 }

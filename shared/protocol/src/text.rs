@@ -23,6 +23,20 @@ pub fn python_strip(text: &str) -> &str {
     text.trim_matches(is_python_blank)
 }
 
+/// Text of somebody else's choosing for a terminal or a log: whatever is not printable (control characters, format
+/// characters such as those that reverse the direction of writing, line ends) is shown as an escape.
+pub fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_printable(c) {
+            safe.push(c);
+        } else {
+            safe.extend(c.escape_default());
+        }
+    }
+    safe
+}
+
 /// Number of words as Python's `str.split()` counts them.
 pub fn word_count(text: &str) -> usize {
     text.split(is_python_blank)
@@ -185,6 +199,18 @@ mod tests {
         assert_eq!(python_int(" +1_0 "), Some(10));
         assert_eq!(python_int("1.0"), None);
         assert_eq!(python_int("+"), None);
+    }
+
+    #[test]
+    fn foreign_text_reaches_no_terminal_as_anything_but_text() {
+        assert_eq!(
+            escaped("a caf\u{e9} \u{65e5}'\"\\"),
+            "a caf\u{e9} \u{65e5}'\"\\"
+        );
+        assert_eq!(
+            escaped("c\n\u{1b}]0;x\u{7}\r\u{202e}\u{200b}\u{85}"),
+            "c\\n\\u{1b}]0;x\\u{7}\\r\\u{202e}\\u{200b}\\u{85}"
+        );
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! Why a data set is invalid.
 
 use nexis_protocol::row::{CellFault, RowsError};
-use polars_error::PolarsError;
-use polars_parquet::parquet::error::ParquetError;
 
 /// Why a data set is invalid; the code is always `dataset_schema_invalid`.
 #[derive(Debug, thiserror::Error)]
@@ -21,12 +19,12 @@ pub enum DatasetError {
         /// What was wrong.
         what: &'static str,
     },
-    /// The decoder refused it.
-    #[error("dataset.parquet cannot be decoded")]
-    Parquet(#[source] ParquetError),
-    /// The decoder refused it.
-    #[error("dataset.parquet cannot be decoded")]
-    Arrow(#[source] PolarsError),
+    /// It holds what Python has no value for: other validators refuse it for that.
+    #[error("dataset.parquet holds {what}")]
+    Unconvertible {
+        /// What it holds.
+        what: &'static str,
+    },
     /// The decoder panicked.
     #[error("dataset.parquet is so broken that decoding it panicked")]
     Panicked,
@@ -52,25 +50,4 @@ pub enum DatasetError {
     /// Columns do not make rows.
     #[error("columns of dataset.parquet do not fit together")]
     Rows(#[source] RowsError),
-}
-
-impl From<ParquetError> for DatasetError {
-    fn from(error: ParquetError) -> Self {
-        Self::Parquet(error)
-    }
-}
-
-impl From<PolarsError> for DatasetError {
-    fn from(error: PolarsError) -> Self {
-        Self::Arrow(error)
-    }
-}
-
-/// An error when a value is beyond a limit.
-pub(crate) fn within(value: usize, limit: usize, what: &'static str) -> Result<(), DatasetError> {
-    if value > limit {
-        Err(DatasetError::TooLarge { what, limit })
-    } else {
-        Ok(())
-    }
 }

@@ -17,12 +17,11 @@
 
 mod cells;
 mod error;
-mod footer;
+mod file;
 mod limits;
-mod pages;
 mod quiet;
 mod read;
-mod thrift;
+mod take;
 mod write;
 
 pub use error::DatasetError;

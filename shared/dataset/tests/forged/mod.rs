@@ -54,13 +54,13 @@ pub fn forge(columns: &[Chunk], rows: i64) -> Vec<u8> {
             let length = i64::try_from(body.len()).unwrap();
             let mut header = Thrift::default();
             header
-                .int(1, page.kind)
-                .int(2, page.decompressed)
-                .int(3, length);
+                .small(1, page.kind)
+                .small(2, page.decompressed)
+                .small(3, length);
             header.begin(if page.kind == 2 { 7 } else { 5 });
-            header.int(1, page.values).int(2, page.encoding);
+            header.small(1, page.values).small(2, page.encoding);
             if page.kind != 2 {
-                header.int(3, 3).int(4, 3);
+                header.small(3, 3).small(4, 3);
             }
             header.end().end();
             file.extend(header.bytes);
@@ -69,15 +69,15 @@ pub fn forge(columns: &[Chunk], rows: i64) -> Vec<u8> {
         places.push((begin, file.len() - begin, column));
     }
     let mut footer = Thrift::default();
-    footer.int(1, 1).list(2, 12, REQUIRED.len() + 1);
-    footer.open().text(4, "schema").int(5, 17).end();
+    footer.small(1, 1).list(2, 12, REQUIRED.len() + 1);
+    footer.open().text(4, "schema").small(5, 17).end();
     for name in REQUIRED {
         footer
             .open()
-            .int(1, 6)
-            .int(3, 0)
+            .small(1, 6)
+            .small(3, 0)
             .text(4, name)
-            .int(6, 0)
+            .small(6, 0)
             .end();
     }
     footer
@@ -90,9 +90,9 @@ pub fn forge(columns: &[Chunk], rows: i64) -> Vec<u8> {
         let (begin, length) = [*begin, *length]
             .map(|at| i64::try_from(at).unwrap())
             .into();
-        footer.open().int(2, begin).begin(3).int(1, 6);
+        footer.open().int(2, begin).begin(3).small(1, 6);
         footer.list(2, 5, 0).list(3, 8, 1).raw_text(name);
-        footer.int(4, column.codec).int(5, column.values);
+        footer.small(4, column.codec).int(5, column.values);
         footer
             .int(6, length)
             .int(7, length)
@@ -121,10 +121,10 @@ pub fn deltas(out: &mut Vec<u8>, count: usize, first: i64, step: i64) {
         let least = if wide { step.min(0) } else { 0 };
         varint(out, zigzag(least));
         if wide {
-            out.push(64);
+            out.push(32);
             for place in 0..BLOCK {
                 let difference = if place == 0 { step } else { 0 } - least;
-                out.extend(difference.to_le_bytes());
+                out.extend(&difference.to_le_bytes()[..4]);
             }
         } else {
             out.push(0);
@@ -160,6 +160,13 @@ impl Thrift {
 
     fn int(&mut self, id: u8, value: i64) -> &mut Self {
         self.field(id, 6);
+        varint(&mut self.bytes, zigzag(value));
+        self
+    }
+
+    /// A field of 32 bits.
+    fn small(&mut self, id: u8, value: i64) -> &mut Self {
+        self.field(id, 5);
         varint(&mut self.bytes, zigzag(value));
         self
     }

@@ -1,5 +1,5 @@
 # Two commands; each does its own set-up on a fresh Debian 12 with a Rust toolchain.
-.PHONY: demo test ci docs-bless fleet epochs bench-fleet bench-barrier bench-beside mutants fuzz
+.PHONY: demo test ci docs-bless fleet epochs bench-fleet bench-barrier bench-beside mutants fuzz parity-parquet
 
 demo:        ## a whole subnet on this machine, judged by a real validator
 	@scripts/setup.sh build
@@ -43,6 +43,10 @@ COUNT ?= 100000
 SEED ?= 1
 mutants:     ## damaged clips against the sandbox: COUNT of them, chosen by SEED
 	@NEXIS_MUTANTS=$(COUNT) NEXIS_MUTANTS_SEED=$(SEED) cargo test -q --release -p nexis-media --test mutants -- --nocapture
+
+parity-parquet: ## data sets against pyarrow and pydantic: COUNT generated and as many damaged ones, chosen by SEED
+	@scripts/setup.sh test
+	@NEXIS_PARITY_COUNT=$(COUNT) NEXIS_PARITY_SEED=$(SEED) cargo test -q -p nexis-dataset --test parity -- --nocapture as_many_files_as_asked_for
 
 TARGET ?= clip
 SECONDS ?= 60

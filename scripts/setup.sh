@@ -78,3 +78,16 @@ for older in "bittensor==9.12.2 async-substrate-interface<1.6" "bittensor==10.5.
 done
 # A failure is said here; the test that needs the programs fails and says so, too.
 scripts/previous.sh || true
+
+# What data sets are compared with: apart from the others, without pandas, which changes what pyarrow answers.
+parquet=target/venv-parquet
+readers=(pyarrow==26.0.1 pydantic==2.14.4 polars==2.1.0 duckdb==2.0.1)
+if [ ! -e $parquet/.${readers[0]} ] && python3 -m venv --help >/dev/null 2>&1; then
+  echo "setup: installing the parquet readers and writers that ours is compared with (${readers[*]}) into $parquet" >&2
+  python3 -m venv $parquet
+  if $parquet/bin/python -m pip install --quiet "${readers[@]}" >&2; then
+    touch "$parquet/.${readers[0]}"
+  else
+    echo "setup: could not install them; tests that need them will fail and say so" >&2
+  fi
+fi

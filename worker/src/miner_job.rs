@@ -203,8 +203,8 @@ fn limits(rules: &JobRules) -> Limits {
         file_bytes: size(rules.max_dataset_bytes),
         rows: size(rules.max_dataset_rows),
         text_bytes: size(rules.max_text_bytes),
+        row_text_bytes: size(rules.max_row_text_bytes),
         decoded_bytes: size(rules.decode_memory_bytes),
-        ..Limits::default()
     }
 }
 

@@ -1,12 +1,16 @@
 //! Why a data set is invalid.
 
+use crate::limits::setting;
 use nexis_protocol::row::{CellFault, RowsError};
 
 /// Why a data set is invalid; the code is always `dataset_schema_invalid`.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     /// Beyond a limit.
-    #[error("dataset.parquet has more {what} than this validator reads ({limit})")]
+    #[error(
+        "dataset.parquet has more {what} than this validator reads ({limit}; {} bounds it)",
+        setting(what)
+    )]
     TooLarge {
         /// Of what.
         what: &'static str,

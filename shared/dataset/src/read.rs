@@ -8,11 +8,12 @@ use crate::file::leaf::{self, Column, View, Wanted};
 use crate::file::nest::Nest;
 use crate::file::schema::{Field, Leaf, Schema, Shape, names_are_sound};
 use crate::file::{Fault, broken, origin};
-use crate::limits::Limits;
+use crate::limits::{self, Limits};
 use crate::quiet;
 use crate::take::{Target, take};
 use nexis_protocol::profile::Profile;
 use nexis_protocol::row::{Columns, Rows};
+use std::collections::HashSet;
 
 /// Reads and validates all rows.
 ///
@@ -29,11 +30,11 @@ pub fn read(bytes: &[u8], limits: &Limits, profile: &Profile) -> Result<Rows, Da
 fn read_file(bytes: &[u8], limits: &Limits, profile: &Profile) -> Result<Rows, DatasetError> {
     if bytes.len() > limits.file_bytes {
         return Err(DatasetError::TooLarge {
-            what: "bytes",
+            what: limits::BYTES,
             limit: limits.file_bytes,
         });
     }
-    let footer = Footer::read(split(bytes, limits.footer_bytes)?)?;
+    let footer = Footer::read(split(bytes, limits.footer_bytes())?)?;
     let mut schema = Schema::of(&footer.schema, footer.column_orders)?;
     if let Some(value) = footer.arrow_schema {
         origin::restore(&mut schema, value)?;
@@ -51,6 +52,7 @@ fn read_file(bytes: &[u8], limits: &Limits, profile: &Profile) -> Result<Rows, D
         limits,
         profile,
         budget: limits.budget(bytes.len()),
+        missing: missing(&schema.fields),
         targets: targets(&schema.fields),
         schema: &schema,
         rows: 0,
@@ -66,7 +68,29 @@ fn read_file(bytes: &[u8], limits: &Limits, profile: &Profile) -> Result<Rows, D
         reader.columns.reserve(declared.min(limits.rows));
         reader.row_group(group)?;
     }
+    check_row_texts(&reader.columns, limits.row_text_bytes)?;
     Rows::try_from(reader.columns).map_err(DatasetError::Rows)
+}
+
+/// An error when one row has more text than a row may have.
+fn check_row_texts(columns: &Columns, most: usize) -> Result<(), DatasetError> {
+    let texts = columns.texts();
+    let bytes: usize = texts.iter().map(|(_, column)| column.bytes()).sum();
+    // All of them together are no more than one may have.
+    if bytes <= most {
+        return Ok(());
+    }
+    let beyond = |row: usize| {
+        let texts = texts.iter().filter_map(|(_, column)| column.get(row));
+        texts.map(str::len).sum::<usize>() > most
+    };
+    if (0..columns.clip_start_sec.len()).any(beyond) {
+        return Err(DatasetError::TooLarge {
+            what: limits::ROW_TEXT,
+            limit: most,
+        });
+    }
+    Ok(())
 }
 
 /// Names that others give to columns of their own.
@@ -104,6 +128,14 @@ fn targets(fields: &[Field<'_>]) -> Vec<Option<Target>> {
     fields.iter().map(|field| Target::of(field.name)).collect()
 }
 
+/// A required column that the file has not.
+fn missing(fields: &[Field<'_>]) -> Option<&'static str> {
+    let names: HashSet<&[u8]> = fields.iter().map(|field| field.name).collect();
+    REQUIRED
+        .into_iter()
+        .find(|name| !names.contains(name.as_bytes()))
+}
+
 struct Reader<'a> {
     bytes: &'a [u8],
     limits: &'a Limits,
@@ -111,6 +143,7 @@ struct Reader<'a> {
     budget: Budget,
     schema: &'a Schema<'a>,
     targets: Vec<Option<Target>>,
+    missing: Option<&'static str>,
     rows: usize,
     columns: Columns,
 }
@@ -120,12 +153,7 @@ impl Reader<'_> {
         let schema = self.schema;
         let mut rows = None;
         for (place, field) in schema.fields.iter().enumerate() {
-            let records = group
-                .chunks
-                .get(place)
-                .ok_or(broken("a row group lacks a column"))?
-                .values;
-            let count = self.field(group, place, field, records)?;
+            let count = self.field(group, place, field)?;
             if *rows.get_or_insert(count) != count {
                 return Err(
                     broken("columns of one row group have different numbers of rows").into(),
@@ -140,24 +168,17 @@ impl Reader<'_> {
         self.rows = self.rows.saturating_add(rows);
         if self.rows > self.limits.rows {
             return Err(DatasetError::TooLarge {
-                what: "rows",
+                what: limits::ROWS,
                 limit: self.limits.rows,
             });
         }
         if rows == 0 {
             return Ok(());
         }
-        match REQUIRED.into_iter().find(|name| !self.has(name)) {
+        match self.missing {
             Some(column) => Err(DatasetError::MissingColumn { column }),
             None => Ok(()),
         }
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.targets
-            .iter()
-            .flatten()
-            .any(|target| target.name() == name)
     }
 
     /// Reads a field of one row group and answers how many rows it has.
@@ -166,20 +187,19 @@ impl Reader<'_> {
         group: &Group,
         place: usize,
         field: &Field<'_>,
-        records: i64,
     ) -> Result<usize, DatasetError> {
         let target = self.targets[place];
         if let (Shape::Leaf(leaf), false) = (&field.shape, field.name == SOURCE_PROOF) {
-            let column = self.leaf(group, *leaf, records, target, false)?;
+            let column = self.leaf(group, *leaf, target, false)?;
             return Ok(column.slots);
         }
         let upper =
-            usize::try_from(records).map_err(|_| broken("it has a negative number of values"))?;
+            usize::try_from(group.rows).map_err(|_| broken("it has a negative number of rows"))?;
         let mut leaves = Vec::new();
         leaves_of(field, &mut leaves);
         let mut columns: Vec<Option<Column>> = Vec::new();
         for leaf in leaves {
-            let column = self.leaf(group, leaf, records, None, true)?;
+            let column = self.leaf(group, leaf, None, true)?;
             columns.resize_with(columns.len().max(leaf + 1), || None);
             columns[leaf] = Some(column);
         }
@@ -202,7 +222,6 @@ impl Reader<'_> {
         &mut self,
         group: &Group,
         index: usize,
-        records: i64,
         target: Option<Target>,
         keep_levels: bool,
     ) -> Result<Column, DatasetError> {
@@ -213,7 +232,7 @@ impl Reader<'_> {
             .ok_or(broken("a row group lacks a column"))?;
         let most = self.limits.rows.saturating_sub(self.rows);
         let wanted = Wanted {
-            records,
+            records: group.rows,
             most,
             keep_levels,
         };

@@ -1,5 +1,4 @@
 //! Files that once had another verdict here than elsewhere. The name says what others do with each.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 use nexis_dataset::{Limits, read};
 use nexis_protocol::profile::Profile;

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 fn small() -> Limits {
     Limits {
         file_bytes: 1 << 20,
-        footer_bytes: 64 << 10,
         rows: 10_000,
         decoded_bytes: 16 << 20,
         text_bytes: 4 << 20,
+        ..Limits::default()
     }
 }
 
@@ -140,7 +140,8 @@ fn flipped_bytes_are_answered() {
         read > 100 && refused > 1000,
         "{read} read, {refused} refused"
     );
-    assert_modest(before, 64);
+    // The window of one damaged brotli page alone may take 16 MiB and more.
+    assert_modest(before, 128);
 }
 
 fn row(clip_id: &str) -> RowRef<'_> {
@@ -240,7 +241,7 @@ fn limits_are_kept() {
         (
             "footer bytes",
             Limits {
-                footer_bytes: 100,
+                decoded_bytes: 1600,
                 ..limits.clone()
             },
         ),
@@ -259,6 +260,13 @@ fn limits_are_kept() {
             },
         ),
         (
+            "bytes of text in a row",
+            Limits {
+                row_text_bytes: 100,
+                ..limits.clone()
+            },
+        ),
+        (
             "bytes of text",
             Limits {
                 text_bytes: 20_000,
@@ -267,7 +275,14 @@ fn limits_are_kept() {
         ),
     ] {
         match parse(&bytes, &limits) {
-            Err(DatasetError::TooLarge { what: found, .. }) => assert_eq!(found, what),
+            Err(error @ DatasetError::TooLarge { what: found, .. }) => {
+                assert_eq!(found, what);
+                let words = error.to_string();
+                assert!(
+                    words.contains("NEXIS_") && words.contains("bounds it"),
+                    "{words}"
+                );
+            }
             other => panic!("{what}: {:?}", other.map(|rows| rows.len())),
         }
     }
@@ -306,7 +321,7 @@ fn a_forged_file_without_a_lie_is_decoded() {
 }
 
 #[test]
-fn a_page_that_declares_gigabytes_is_refused() {
+fn a_page_that_declares_gigabytes_or_billions_of_values_costs_nothing() {
     let page = Page {
         decompressed: i64::from(i32::MAX),
         ..PAGE_V1
@@ -318,7 +333,7 @@ fn a_page_that_declares_gigabytes_is_refused() {
         ..PAGE_V1
     };
     let chunk = one_page(page, vec![0; 30], Chunk::plain(i64::from(i32::MAX)));
-    assert_refused(&forge(&[chunk], 1), "more values than");
+    assert_refused(&forge(&[chunk], 1), "clip_id must not be blank");
 }
 
 #[test]
@@ -339,14 +354,17 @@ fn a_dictionary_that_declares_billions_is_refused() {
         ..PAGE_V1
     };
     let chunk = one_page(page, vec![0; 10], Chunk::plain(1));
-    assert_refused(&forge(&[chunk], 1), "more values than");
+    assert_refused(
+        &forge(&[chunk], 1),
+        "more values in lists, structures and dictionaries",
+    );
 }
 
 #[test]
 fn a_dictionary_that_repeats_a_long_text_is_refused() {
-    // 10 MB of blanks and one letter, in each of 100,000 rows.
+    // 1 MB of blanks and one letter, in each of 100,000 rows.
     const ROWS: i64 = 100_000;
-    let mut text = vec![b' '; 10 << 20];
+    let mut text = vec![b' '; 1 << 20];
     text.push(b'a');
     let mut dictionary = u32::try_from(text.len()).unwrap().to_le_bytes().to_vec();
     dictionary.extend(text);
@@ -369,7 +387,8 @@ fn a_dictionary_that_repeats_a_long_text_is_refused() {
         ..Chunk::plain(ROWS)
     };
     let limits = Limits {
-        text_bytes: 32 << 20,
+        text_bytes: 4 << 20,
+        row_text_bytes: usize::MAX,
         ..Limits::default()
     };
     assert_refused_within(&limits, &forge(&[chunk], ROWS), "more bytes of text than");
@@ -377,18 +396,16 @@ fn a_dictionary_that_repeats_a_long_text_is_refused() {
 
 #[test]
 fn a_footer_that_declares_billions_of_rows_or_values_costs_nothing() {
-    // What a row group declares decides nothing: its columns do, here for others too.
+    // There are as many rows as the columns have, here as elsewhere, unless a row group declares fewer.
     let one_row = "row 0 of dataset.parquet: clip_sha256";
     assert_refused(&forge(&[Chunk::plain(1)], i64::from(i32::MAX)), one_row);
     assert_refused(&forge(&[Chunk::plain(1_000_000)], 1_000_000), one_row);
+    assert_refused(&forge(&[Chunk::plain(i64::MAX)], 1), one_row);
     assert_refused(
-        &forge(&[Chunk::plain(i64::MAX)], 1),
-        "more values than memory holds",
+        &forge(&[Chunk::plain(1)], i64::MAX),
+        "more rows than memory holds",
     );
-    assert_refused(
-        &forge(&[Chunk::plain(-1)], 1),
-        "a negative number of values",
-    );
+    assert_refused(&forge(&[Chunk::plain(1)], -1), "a negative number of rows");
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub(crate) struct Budget {
     nested: Counter,
     /// Bytes of text that stand in the rows.
     text: Counter,
+    /// Bytes of text in one cell: as many as in one row.
+    cell: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,12 +49,13 @@ impl Counter {
 }
 
 impl Budget {
-    pub(crate) fn new(bytes: usize, slots: usize, nested: usize, text: usize) -> Self {
+    pub(crate) fn new(bytes: usize, slots: usize, nested: usize, text: usize, cell: usize) -> Self {
         Self {
             bytes: Counter::new(bytes, "bytes in its pages"),
             slots: Counter::new(slots, "values"),
             nested: Counter::new(nested, "values in lists, structures and dictionaries"),
-            text: Counter::new(text, "bytes of text"),
+            text: Counter::new(text, crate::limits::TEXT),
+            cell,
         }
     }
 
@@ -73,8 +76,15 @@ impl Budget {
         self.slots.spend(count)
     }
 
+    /// The text of one cell.
     #[inline]
     pub(crate) fn text(&mut self, count: usize) -> Result<()> {
+        if count > self.cell {
+            return Err(Fault::Beyond {
+                what: crate::limits::ROW_TEXT,
+                limit: self.cell,
+            });
+        }
         self.text.spend(count)
     }
 }

@@ -68,8 +68,8 @@ pub(crate) fn read<E: From<Fault>>(
     budget: &mut Budget,
     sink: impl FnMut(View<'_>, &mut Budget) -> Result<(), E>,
 ) -> Result<Column, E> {
-    let records = usize::try_from(wanted.records)
-        .map_err(|_| broken("it has a negative number of values"))?;
+    let records =
+        usize::try_from(wanted.records).map_err(|_| broken("it has a negative number of rows"))?;
     check_room(leaf, records)?;
     check_sizes(leaf, chunk.sizes)?;
     let mut reading = Reading {
@@ -90,7 +90,7 @@ pub(crate) fn read<E: From<Fault>>(
     Ok(reading.column)
 }
 
-/// Others make room for all values that a column declares before they read one: beyond what a machine has, they fail.
+/// Others make room for all rows that a row group declares before they read one: beyond what a machine has, they fail.
 fn check_room(leaf: &Leaf, records: usize) -> Result<()> {
     const MACHINE: u128 = 32 << 30;
     let width = leaf.physical.width().unwrap_or(0) as u128;
@@ -101,7 +101,7 @@ fn check_room(leaf: &Leaf, records: usize) -> Result<()> {
     };
     let room = (records as u128).next_power_of_two() * (width + levels);
     if room > MACHINE || records >= 1 << 62 {
-        return Err(broken("a column declares more values than memory holds"));
+        return Err(broken("a row group declares more rows than memory holds"));
     }
     Ok(())
 }
@@ -120,14 +120,6 @@ fn check_sizes(leaf: &Leaf, sizes: SizeStatistics) -> Result<()> {
     }
 }
 
-/// What a page brings.
-struct Piece {
-    /// Places that are taken of it.
-    slots: usize,
-    /// Whether it had fewer levels than places.
-    is_cut: bool,
-}
-
 impl<E: From<Fault>, S: FnMut(View<'_>, &mut Budget) -> Result<(), E>> Reading<'_, '_, S> {
     /// A column without lists: a place is a record.
     fn flat(&mut self, records: usize, budget: &mut Budget) -> Result<(), E> {
@@ -135,10 +127,10 @@ impl<E: From<Fault>, S: FnMut(View<'_>, &mut Budget) -> Result<(), E>> Reading<'
         // Others give up at the second empty page in a row, and at the first one of all.
         let mut after_empty = true;
         while left > 0 {
-            let Some(piece) = self.page(left, budget)? else {
+            let Some(taken) = self.page(left, budget)? else {
                 break;
             };
-            if piece.slots == 0 {
+            if taken == 0 {
                 if after_empty {
                     break;
                 }
@@ -146,16 +138,13 @@ impl<E: From<Fault>, S: FnMut(View<'_>, &mut Budget) -> Result<(), E>> Reading<'
                 continue;
             }
             after_empty = false;
-            left -= piece.slots;
+            left -= taken;
             if self.column.slots > self.wanted.most {
                 return Err(Fault::Beyond {
-                    what: "rows",
+                    what: crate::limits::ROWS,
                     limit: self.wanted.most,
                 }
                 .into());
-            }
-            if piece.is_cut {
-                break;
             }
         }
         Ok(())
@@ -165,12 +154,12 @@ impl<E: From<Fault>, S: FnMut(View<'_>, &mut Budget) -> Result<(), E>> Reading<'
     fn repeated(&mut self, records: usize, budget: &mut Budget) -> Result<(), E> {
         let mut begun = 0_usize;
         let mut after_empty = true;
-        while begun <= records {
+        while records > 0 && begun <= records {
             let before = self.column.repetition.len();
-            let Some(piece) = self.page(usize::MAX, budget)? else {
+            let Some(taken) = self.page(usize::MAX, budget)? else {
                 break;
             };
-            if piece.slots == 0 {
+            if taken == 0 {
                 if after_empty {
                     break;
                 }
@@ -182,16 +171,13 @@ impl<E: From<Fault>, S: FnMut(View<'_>, &mut Budget) -> Result<(), E>> Reading<'
                 .iter()
                 .filter(|level| **level == 0);
             begun += starts.count();
-            if piece.is_cut {
-                break;
-            }
         }
         if begun > records {
-            return Err(broken("a list column has more records than its row group").into());
+            self.cut(records);
         }
-        if begun > self.wanted.most {
+        if begun.min(records) > self.wanted.most {
             return Err(Fault::Beyond {
-                what: "rows",
+                what: crate::limits::ROWS,
                 limit: self.wanted.most,
             }
             .into());
@@ -199,8 +185,20 @@ impl<E: From<Fault>, S: FnMut(View<'_>, &mut Budget) -> Result<(), E>> Reading<'
         Ok(())
     }
 
-    /// The next page with values, as far as `left` places are wanted.
-    fn page(&mut self, left: usize, budget: &mut Budget) -> Result<Option<Piece>, E> {
+    /// Drops what is behind so many records.
+    fn cut(&mut self, records: usize) {
+        let column = &mut self.column;
+        let starts = column.repetition.iter().enumerate();
+        let mut starts = starts.filter(|(_, level)| **level == 0);
+        if let Some((end, _)) = starts.nth(records) {
+            column.repetition.truncate(end);
+            column.definition.truncate(end);
+            column.slots = slots_of(self.leaf, Some(&column.definition), end);
+        }
+    }
+
+    /// The next page with values, as far as `left` places are wanted: how many it brought.
+    fn page(&mut self, left: usize, budget: &mut Budget) -> Result<Option<usize>, E> {
         loop {
             let leaf = self.leaf;
             let (slots, encoding, levels, bytes) = match self.pages.next(budget)? {
@@ -233,7 +231,7 @@ impl<E: From<Fault>, S: FnMut(View<'_>, &mut Budget) -> Result<(), E>> Reading<'
             };
             let most = slots.min(left.max(LEVEL_BATCH));
             (self.definition, self.repetition) = (Vec::new(), Vec::new());
-            let (bytes, read) = split_levels(
+            let bytes = split_levels(
                 leaf,
                 levels,
                 bytes,
@@ -242,7 +240,7 @@ impl<E: From<Fault>, S: FnMut(View<'_>, &mut Budget) -> Result<(), E>> Reading<'
                 &mut self.definition,
                 &mut self.repetition,
             )?;
-            let taken = read.min(left);
+            let taken = most.min(left);
             budget.slots(taken)?;
             if self.wanted.keep_levels {
                 budget.nested(taken)?;
@@ -283,10 +281,7 @@ impl<E: From<Fault>, S: FnMut(View<'_>, &mut Budget) -> Result<(), E>> Reading<'
                     .repetition
                     .extend_from_slice(&self.repetition[..taken.min(self.repetition.len())]);
             }
-            return Ok(Some(Piece {
-                slots: taken,
-                is_cut: read < most,
-            }));
+            return Ok(Some(taken));
         }
     }
 }
@@ -302,7 +297,7 @@ fn slots_of(leaf: &Leaf, definition: Option<&[u16]>, taken: usize) -> usize {
     }
 }
 
-/// Reads the levels in front of a page's values: the values' bytes, and how many places have levels.
+/// Reads the levels in front of a page's values, and answers the bytes of these.
 fn split_levels<'a>(
     leaf: &Leaf,
     levels: PageLevels,
@@ -311,7 +306,7 @@ fn split_levels<'a>(
     most: usize,
     definition: &mut Vec<u16>,
     repetition: &mut Vec<u16>,
-) -> Result<(&'a [u8], usize)> {
+) -> Result<&'a [u8]> {
     const SHORT: Fault = broken("a page is shorter than its levels");
     let (repetition_bytes, definition_bytes, values) = match levels {
         PageLevels::First {
@@ -331,16 +326,15 @@ fn split_levels<'a>(
             (Packing::Runs(first), Packing::Runs(second), rest)
         }
     };
-    let mut read = most;
-    if leaf.max_definition > 0 {
-        read = definition_bytes.read(leaf.max_definition, most, definition)?;
+    let has_all = (leaf.max_definition == 0
+        || definition_bytes.read(leaf.max_definition, most, definition)? == most)
+        && (leaf.max_repetition == 0
+            || repetition_bytes.read(leaf.max_repetition, most, repetition)? == most);
+    if has_all {
+        Ok(values)
+    } else {
+        Err(broken("a page has fewer levels than values and nulls"))
     }
-    if leaf.max_repetition > 0
-        && repetition_bytes.read(leaf.max_repetition, most, repetition)? != read
-    {
-        return Err(broken("a page has levels of two lengths"));
-    }
-    Ok((values, read))
 }
 
 enum Packing<'a> {

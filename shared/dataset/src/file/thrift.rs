@@ -30,6 +30,8 @@ pub(crate) enum Wire {
     Map,
     Struct,
     Uuid,
+    /// No type at all, as a list may say of its elements.
+    Stop,
 }
 
 impl Wire {
@@ -144,6 +146,7 @@ impl<'a> Compact<'a> {
                     self.byte()?;
                 }
             }
+            Wire::Stop => return Err(broken("a header has a value of no type")),
             Wire::Byte => drop(self.byte()?),
             Wire::I16 | Wire::I32 | Wire::I64 => drop(self.varint()?),
             Wire::Double => drop(self.take(8)?),
@@ -184,13 +187,12 @@ impl<'a> Compact<'a> {
                 "a header has a list of more than a million elements",
             ));
         }
-        // An empty list may be of no type at all.
         let element = match head & 0xf {
-            0 if count == 0 => Wire::Byte,
+            0 => Wire::Stop,
             nibble => Wire::of(nibble)?,
         };
         let least: u64 = match element {
-            Wire::Struct => 0,
+            Wire::Struct | Wire::Stop => 0,
             Wire::Double => 8,
             Wire::Uuid => 16,
             _ => 1,

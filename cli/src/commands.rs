@@ -92,8 +92,8 @@ async fn dispatch(command: Command, settings: Settings) -> Result<Exit> {
             );
             Ok(Exit::Asked)
         }
-        Command::Localnet(args) => localnet::run(&args).await,
-        Command::Demo(args) => demo::run(&args).await,
+        Command::Localnet(args) => localnet::run(&settings, &args).await,
+        Command::Demo(args) => demo::run(&settings, &args).await,
         Command::Wallet { name, hotkey } => wallet::create(&settings, &name, &hotkey),
     }
 }

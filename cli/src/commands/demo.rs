@@ -2,14 +2,14 @@
 //! got what it deserves and the weights are on the chain.
 
 use crate::args::DemoArgs;
-use crate::commands::localnet::workdir;
+use crate::commands::localnet::{config, workdir};
 use anyhow::{Context, Result, bail};
 use nexis_chain::{At, ChainClient, ConnectOptions, Network};
 use nexis_local::DirArchive;
-use nexis_localnet::{Expectation, Localnet, LocalnetConfig, Miner};
+use nexis_localnet::{Expectation, Localnet, Miner};
 use nexis_protocol::decision::Decision;
 use nexis_protocol::{Netuid, Uid};
-use nexis_runtime::Exit;
+use nexis_runtime::{Exit, Settings};
 use nexis_scheduler::ledger;
 use std::path::Path;
 use std::process::Stdio;
@@ -19,17 +19,18 @@ use std::time::{Duration, Instant};
 const VALIDATOR_LIMIT: Duration = Duration::from_secs(600);
 
 /// Runs the demo to its end.
-pub async fn run(args: &DemoArgs) -> Result<Exit> {
+pub async fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
     let started = Instant::now();
     let (workdir, _kept) = workdir(args.workdir.clone(), "demo")?;
-    let mut config = LocalnetConfig::new(workdir.join("localnet"));
+    let mut config = config(&workdir.join("localnet"), settings)?;
     config.block_time = Duration::from_millis(args.block_ms.max(1));
     // Half of the miners, and 35 at most, are drawn per interval by the protocol; here all, so that each cheat is seen.
     config.profile.miner_sample_rate = 1.0;
     config.profile.miner_sample_max = 1000;
     println!(
-        "== a subnet of {} miners is being started (making clips takes a while)",
-        config.miners.len()
+        "== a subnet of {} miners is being started by profile {} (making clips takes a while)",
+        config.miners.len(),
+        config.profile.name
     );
     let net = Localnet::start(config)
         .await

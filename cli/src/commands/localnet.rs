@@ -1,20 +1,22 @@
 //! `nexis localnet`: a subnet on this machine until Ctrl-C.
 
 use crate::args::LocalnetArgs;
+use crate::wiring::profile;
 use anyhow::{Context, Result};
 use nexis_localnet::{Localnet, LocalnetConfig};
-use nexis_runtime::Exit;
-use std::path::PathBuf;
+use nexis_runtime::{Exit, Settings};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Runs until a signal.
-pub async fn run(args: &LocalnetArgs) -> Result<Exit> {
+pub async fn run(settings: &Settings, args: &LocalnetArgs) -> Result<Exit> {
     let (workdir, _kept) = workdir(args.workdir.clone(), "localnet")?;
-    let mut config = LocalnetConfig::new(&workdir);
+    let mut config = config(&workdir, settings)?;
     config.block_time = Duration::from_millis(args.block_ms.max(1));
     config.vision = args.vision;
     eprintln!(
-        "starting: making clips, store, chain and {} miners ...",
+        "starting by profile {}: making clips, store, chain and {} miners ...",
+        config.profile.name,
         config.miners.len()
     );
     let net = Localnet::start(config)
@@ -34,6 +36,14 @@ pub async fn run(args: &LocalnetArgs) -> Result<Exit> {
         .context("waiting for Ctrl-C")?;
     drop(net);
     Ok(Exit::Asked)
+}
+
+/// A localnet by the profile in the settings.
+pub(super) fn config(folder: &Path, settings: &Settings) -> Result<LocalnetConfig> {
+    let mut config = LocalnetConfig::new(folder);
+    config.profile = profile(settings)?;
+    config.overrides = settings.profile.overrides.clone();
+    Ok(config)
 }
 
 /// The settings as lines of a `.env` file.

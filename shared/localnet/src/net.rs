@@ -44,6 +44,8 @@ pub struct LocalnetConfig {
     pub block_time: Duration,
     /// The protocol's numbers: interval length, weight period.
     pub profile: Profile,
+    /// Numbers that the operator set beside the profile's own, by field: the validator's settings repeat them.
+    pub overrides: Vec<(String, String)>,
     /// The miners, in the order of their uids (the validator is uid 0).
     pub miners: Vec<MinerKind>,
     /// Whether to start the vision stub and let the validator's settings use it.
@@ -77,6 +79,7 @@ impl LocalnetConfig {
             seed: 1,
             block_time: Duration::from_millis(250),
             profile: Profile::by_name("readme").expect("a built-in profile"),
+            overrides: Vec::new(),
             miners,
             vision: false,
             spec: Spec::default(),
@@ -309,9 +312,17 @@ impl Localnet {
             env.push(("NEXIS_VISION_BASE_URL", stub.base_url()));
             env.push(("OPENAI_API_KEY", "localnet".to_owned()));
         }
-        env.into_iter()
+        let mut env: Vec<(String, String)> = env
+            .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
-            .collect()
+            .collect();
+        for (field, value) in &self.config.overrides {
+            let name = format!("NEXIS_PROFILE_{}", field.to_uppercase());
+            if !env.iter().any(|(known, _)| *known == name) {
+                env.push((name, value.clone()));
+            }
+        }
+        env
     }
 }
 

@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The caption that the stub calls wrong; every other one fits.
-pub(crate) const WRONG_CAPTION: &str =
-    "A crowded shopping street at night with neon signs and slow traffic";
+/// The caption that the stub calls wrong; every other one fits. Long enough for every profile.
+pub(crate) const WRONG_CAPTION: &str = "A crowded shopping street at night with neon signs and slow traffic, seen from \
+     a balcony high above the wet and shining pavement";
 /// A dozen frames as base64 are a few MB.
 const MAX_REQUEST_BYTES: usize = 64 << 20;
 

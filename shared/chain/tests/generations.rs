@@ -17,6 +17,8 @@ async fn asked(environment: &str, spec: Spec) -> (Value, Vec<(u16, u16)>, Value,
     let mut settings = DevChainConfig {
         // Longer than any of these tests takes.
         tempo: 30_000,
+        // The oldest one asks for the state of a block that it read long before.
+        state_blocks: 100_000,
         ..config(spec)
     };
     settings.neurons.push(GenesisNeuron {

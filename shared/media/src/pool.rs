@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::facts::Facts;
 use crate::frames::{Budget, Frame};
+use crate::front;
 use crate::probe::Probed;
 use crate::sandbox::Isolation;
 use nexis_protocol::picture::{PictureChecks, Pictures};
@@ -60,6 +61,8 @@ impl PoolOptions {
 /// What is to be found out about a clip.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
+    /// Whose clip it is. What decides a verdict comes from safe Rust, or from a child that has read nobody else's clips.
+    pub whose: &'a str,
     /// The clip.
     pub clip: &'a [u8],
     /// The picture that is said to show what it begins with; looked at when pictures are.
@@ -243,6 +246,7 @@ impl Pool {
     /// Looks at a clip: its size and up to `pictures` pictures.
     pub fn look(&self, clip: &[u8], pictures: u8, budget: Budget) -> Result<Look, PoolError> {
         self.look_at(Asked {
+            whose: "",
             clip,
             asset: None,
             pictures,
@@ -264,7 +268,22 @@ impl Pool {
 
 impl Inner {
     fn look_at(self: &Arc<Self>, asked: Asked<'_>) -> Result<Look, PoolError> {
-        let mut held = self.take()?;
+        // A child that somebody's clip has taken over has no say about ordinary clips of others.
+        let settled = front::settled(asked.clip);
+        let decides = settled.is_none() || asked.pictures > 0;
+        let mut look = self.look_in_a_child(asked, decides)?;
+        if let Some(settled) = settled {
+            look.size = Ok(settled);
+        }
+        Ok(look)
+    }
+
+    fn look_in_a_child(
+        self: &Arc<Self>,
+        asked: Asked<'_>,
+        decides: bool,
+    ) -> Result<Look, PoolError> {
+        let mut held = self.take(asked.whose, decides)?;
         let process = held.process.as_mut().ok_or(PoolError::NoHello)?;
         let (alone, began) = (process.clips == 0, Instant::now());
         let mut look = process.look(asked, began + self.options.wall, self.options.cpu)?;
@@ -297,11 +316,17 @@ impl Inner {
         Ok(look)
     }
 
-    fn take(self: &Arc<Self>) -> Result<Held, PoolError> {
+    /// A child at rest. When its answers decide, it has read no clips but those of the same miner.
+    fn take(self: &Arc<Self>, whose: &str, decides: bool) -> Result<Held, PoolError> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = loop {
-            match idle.pop() {
-                Some(place) => break place,
+        let mut place = loop {
+            let fits = |place: &Option<Process>| {
+                let process = place.as_ref();
+                process.is_some_and(|process| process.has_read_only(whose))
+            };
+            let best = idle.iter().rposition(fits);
+            match best.or(idle.len().checked_sub(1)) {
+                Some(best) => break idle.remove(best),
                 None => {
                     idle = self
                         .freed
@@ -310,6 +335,9 @@ impl Inner {
                 }
             }
         };
+        if decides {
+            place = place.filter(|process| process.has_read_only(whose));
+        }
         drop(idle);
         // From here on the place goes back on every way out.
         let mut held = Held {

@@ -250,6 +250,7 @@ impl Studio {
 
     fn look(&self, clip: &[u8], asset: Option<&[u8]>, sight: PictureChecks) -> Look {
         let asked = Asked {
+            whose: "",
             clip,
             asset,
             pictures: 0,

@@ -144,7 +144,6 @@ const CALLS: &[i64] = &[
     libc::SYS_fstat,
     libc::SYS_newfstatat,
     libc::SYS_lseek,
-    libc::SYS_fcntl,
     libc::SYS_dup,
     libc::SYS_dup3,
     libc::SYS_eventfd2,
@@ -246,6 +245,8 @@ fn listed_calls() -> Option<BpfProgram> {
     );
     // Signals to itself (abort), never to others.
     rules.insert(libc::SYS_tgkill, vec![when(0, Width::Dword, Op::Eq, me)?]);
+    // Descriptors are kept in order, and never send signals: `F_SETOWN` and `O_ASYNC` would send any to any process.
+    rules.insert(libc::SYS_fcntl, descriptor_rules()?);
     // Limits can be read, never set.
     rules.insert(libc::SYS_prlimit64, vec![when(2, Width::Qword, Op::Eq, 0)?]);
     // What GStreamer wakes its threads with. Without it a pipeline's bus keeps what it was told, and with that the
@@ -267,6 +268,27 @@ fn listed_calls() -> Option<BpfProgram> {
         .ok()?
         .try_into()
         .ok()
+}
+
+fn descriptor_rules() -> Option<Vec<SeccompRule>> {
+    let plain = [
+        libc::F_DUPFD,
+        libc::F_DUPFD_CLOEXEC,
+        libc::F_GETFD,
+        libc::F_SETFD,
+        libc::F_GETFL,
+    ];
+    let mut rules = Vec::new();
+    for command in plain {
+        let command = u64::try_from(command).ok()?;
+        rules.push(when(1, Width::Dword, Op::Eq, command)?);
+    }
+    let set = u64::try_from(libc::F_SETFL).ok()?;
+    let set = SeccompCondition::new(1, Width::Dword, Op::Eq, set).ok()?;
+    let signals = u64::try_from(libc::O_ASYNC).ok()?;
+    let silent = SeccompCondition::new(2, Width::Dword, Op::MaskedEq(signals), 0).ok()?;
+    rules.push(SeccompRule::new(vec![set, silent]).ok()?);
+    Some(rules)
 }
 
 fn no_clone3() -> Option<BpfProgram> {

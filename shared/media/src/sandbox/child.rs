@@ -77,7 +77,8 @@ fn serve(
 /// Answers all that is asked about the clip itself, and says whether the asset is to be looked at.
 fn answer(stream: &mut UnixStream, ask: Ask, clip: &[u8]) -> io::Result<bool> {
     let budget = ask.budget();
-    let size = probe(clip, budget.time).map_err(|error| match error {
+    // Twice what pictures may take: the size decides, and on a slow machine it must not be another one.
+    let size = probe(clip, budget.time.saturating_mul(2)).map_err(|error| match error {
         ProbeError::Memory => NoSize::Memory,
         other => NoSize::Refused(in_words(&other)),
     });

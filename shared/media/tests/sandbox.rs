@@ -16,7 +16,7 @@ const TIME: Duration = Duration::from_secs(20);
 fn options(permits: usize) -> PoolOptions {
     PoolOptions {
         program: Some(PathBuf::from(env!("CARGO_BIN_EXE_nexis-media-child"))),
-        large_address_space: 3 << 30,
+        large_address_space: 5 << 29,
         ..PoolOptions::new(permits)
     }
 }
@@ -280,7 +280,12 @@ fn a_child_looks_at_many_clips_in_little_memory() {
 
 #[test]
 fn a_child_that_hogs_memory_is_stopped_at_its_bound() {
-    let pool = Pool::start(options(1)).unwrap();
+    let pool = Pool::start(PoolOptions {
+        address_space: 1 << 30,
+        large_address_space: 3 << 29,
+        ..options(1)
+    })
+    .unwrap();
     survives(&pool, "hog", |fault| *fault == Undecodable::Died(6));
 }
 
@@ -342,6 +347,7 @@ fn a_child_can_open_nothing_connect_nowhere_and_run_nothing() {
         "unix",
         "run",
         "environment",
+        "signals",
     ] {
         denied(&pool, order);
     }

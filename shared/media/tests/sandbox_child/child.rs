@@ -60,6 +60,11 @@ fn obey(clip: &[u8], wire: &mut UnixStream) -> bool {
         b"udp" => forbid(UdpSocket::bind("127.0.0.1:0").is_ok()),
         b"unix" => forbid(UnixDatagram::unbound().is_ok()),
         b"run" => forbid(Command::new("/bin/true").spawn().is_ok()),
+        b"signals" => {
+            let flags = rustix::fs::fcntl_getfl(&*wire).unwrap_or(rustix::fs::OFlags::empty());
+            let asked = rustix::fs::fcntl_setfl(&*wire, flags | rustix::fs::OFlags::ASYNC);
+            forbid(asked.is_ok());
+        }
         b"environment" => forbid(std::env::var_os("PATH").is_some()),
         _ => {}
     }

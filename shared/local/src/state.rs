@@ -536,3 +536,6 @@ impl Round {
         }
     }
 }
+
+#[cfg(test)]
+mod golden;

@@ -2,7 +2,9 @@
 //! per miner and a head that names them.
 
 use crate::envelope::Unwritten;
-use crate::{ClipPlan, ClipReport, Kind, MinerOutcome, MinerReport, RoundPlan, Wire, v2};
+use crate::{
+    ClipPlan, ClipReport, Kind, MinerOutcome, MinerReport, RoundPlan, Wire, WireError, v2,
+};
 use nexis_protocol::{Digest, Hotkey};
 use serde::{Deserialize, Serialize};
 
@@ -71,4 +73,8 @@ pub struct MinerEvidence {
 impl Wire for MinerEvidence {
     const KIND: Kind = Kind::MinerEvidence;
     type V2 = Unwritten<Self>;
+
+    fn check(&self) -> Result<(), WireError> {
+        self.report.as_ref().map_or(Ok(()), Wire::check)
+    }
 }

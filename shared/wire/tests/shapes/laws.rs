@@ -7,8 +7,8 @@ use nexis_protocol::claim::{Claims, RowFacts};
 use nexis_protocol::reason::Reason;
 use nexis_protocol::row::{RowRef, Rows};
 use nexis_wire::{
-    ClipJob, ClipPlan, ClipReport, Kind, MinerOutcome, MinerReport, PackedRows, PlannedClip,
-    Report, ReportOutcome, ScreenedReport, Wire, WireError, WireVersion,
+    ClipJob, ClipPlan, ClipReport, EvidenceHead, Kind, MinerEvidence, MinerOutcome, MinerReport,
+    PackedRows, PlannedClip, Report, ReportOutcome, ScreenedReport, Wire, WireError, WireVersion,
 };
 use proptest::prelude::*;
 
@@ -337,6 +337,23 @@ proptest! {
         prop_assert_eq!(&ClipReport::decode(&report.encode_checked().unwrap()).unwrap(), &report);
         let old = ClipReport::decode(&report.encode_as(WireVersion::V2).unwrap()).unwrap();
         prop_assert_eq!(old, ClipReport { unreachable: None, ..report });
+    }
+
+    #[test]
+    fn any_evidence_reads_back(
+        rows in any_rows(), kept in prop::collection::btree_set(0..5_000_u32, 0..150), late in prop::collection::vec(texts(), 0..5),
+        verdicts in 0..20_u32,
+    ) {
+        let evidence = MinerEvidence {
+            report: Some(report(rows)),
+            outcome: plan_of(kept.into_iter().collect()).miners.remove(0),
+            verdicts: (0..verdicts).map(|row| ClipReport { row, ..made::full_clip_report() }).collect(),
+            ..made::miner_evidence()
+        };
+        let bytes = evidence.encode_checked().unwrap();
+        prop_assert_eq!(MinerEvidence::decode(&bytes).unwrap(), evidence);
+        let head = EvidenceHead { late, ..made::evidence_head() };
+        prop_assert_eq!(EvidenceHead::decode(&head.encode_checked().unwrap()).unwrap(), head);
     }
 
     #[test]

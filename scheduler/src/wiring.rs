@@ -8,7 +8,7 @@ use nexis_runtime::lifecycle::{Spawner, Stop};
 use nexis_runtime::{Exit, Lifecycle, Settings};
 use nexis_scheduler::{Scheduler, SchedulerPorts, settings};
 use nexis_wiring::WrongSetting;
-use nexis_wiring::fleet::{self, Broker, Declares, FleetError, Vitals};
+use nexis_wiring::fleet::{self, Broker, Declares, FleetError, Role, Verified, Vitals};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +49,7 @@ async fn scheduler(
     let folder = given.validator.workdir.join("archive");
     let archive = DirArchive::open_shared(&folder)
         .map_err(|fault| WrongSetting::one(format!("NEXIS_WORKDIR: {fault}")))?;
-    let broker = fleet::queue(given, stop, vitals).await?;
+    let broker = fleet::queue(given, stop, vitals, Role::Publishes).await?;
     let board = fleet::board(given, stop, vitals).await?;
     let chain = Arc::new(chain);
     fleet::watch(vitals, tasks, (&broker, Declares::Yes), &board);
@@ -94,9 +94,17 @@ pub async fn apply(given: Settings) -> Exit {
 /// Checks the topology.
 pub async fn verify(given: Settings) -> Exit {
     once(given, async |given, stop| {
-        let broker = fleet::queue(given, stop, &Vitals::unseen()).await?;
+        let broker = fleet::queue(given, stop, &Vitals::unseen(), Role::Looks).await?;
+        let verified = broker.verify().await;
         fleet::goodbye(&broker).await;
-        Ok("the topology is complete".to_owned())
+        Ok(match verified.map_err(|fault| asked(&fault, "checking the topology"))? {
+            Verified::Complete => "the topology is complete",
+            Verified::NamesOnly => {
+                "the names exist; types, arguments and bindings could not be compared, because this user may not \
+                 declare (permission `configure` on the names, `write` on the queues, `read` on the exchanges)"
+            }
+        }
+        .to_owned())
     })
     .await
 }
@@ -104,7 +112,7 @@ pub async fn verify(given: Settings) -> Exit {
 /// Shows dead letters, publishes them again or throws them away.
 pub async fn dead(given: Settings, what: Dead) -> Exit {
     once(given, async |given, stop| {
-        let broker = fleet::queue(given, stop, &Vitals::unseen()).await?;
+        let broker = fleet::queue(given, stop, &Vitals::unseen(), Role::Looks).await?;
         let done = match what {
             Dead::List(which) => list(&broker, which).await,
             Dead::Replay(which) => replay(&broker, which).await,

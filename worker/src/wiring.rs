@@ -1,10 +1,10 @@
 //! Settings to ports, and the tasks of the process: the only file that names an adapter.
 
-use nexis_ports::Bucket;
-use nexis_runtime::lifecycle::{Spawner, Stop};
+use nexis_ports::{Bucket, QueueError};
+use nexis_runtime::lifecycle::{Failure, Spawner, Stop};
 use nexis_runtime::{Exit, Lifecycle, Settings};
 use nexis_wiring::WrongSetting;
-use nexis_wiring::fleet::{self, Broker, Declares, FleetError, Vitals};
+use nexis_wiring::fleet::{self, Broker, Declares, FleetError, Role, Vitals};
 use nexis_worker::measure::Prober;
 use nexis_worker::{Worker, WorkerOptions, WorkerPorts};
 use std::sync::Arc;
@@ -59,7 +59,11 @@ pub async fn run(given: Settings) -> Exit {
             ended = patience => ended,
         };
         fleet::goodbye(&broker).await;
-        Ok(worked?)
+        worked.map_err(|fault| match fault {
+            // Only at the first subscription: later a consumer waits until it may consume again.
+            QueueError::Refused(_) => Failure::with_exit(Exit::Config, fault),
+            fault => Failure::from(fault),
+        })
     });
     lifecycle.run().await
 }
@@ -75,7 +79,7 @@ async fn ports(
     let vision = nexis_wiring::vision(given)?;
     let prober = Prober::sandboxed(usize::from(given.validator.decoders))
         .map_err(|fault| WrongSetting::one(format!("reading clips: {fault}")))?;
-    let broker = fleet::queue(given, stop, vitals).await?;
+    let broker = fleet::queue(given, stop, vitals, Role::Consumes).await?;
     let board = fleet::board(given, stop, vitals).await?;
     fleet::watch(vitals, tasks, (&broker, Declares::No), &board);
     fleet::watch_store(vitals, tasks, given);

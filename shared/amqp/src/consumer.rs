@@ -8,14 +8,19 @@ use futures::future::BoxFuture;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
-use nexis_ports::{Acknowledge, Deliveries, Delivery, Message, QueueError, Route, Settlement};
+use nexis_ports::{
+    Acknowledge, Deliveries, Delivery, FaultClass, Message, QueueError, Route, Settlement,
+};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Reason of a dead letter that failed too often; the embedded queue says the same.
 const DELIVERY_LIMIT: &str = "delivery-limit";
 /// Between two attempts to consume again while the broker refuses.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Between two alerts about the same refusal.
+const ALERT_EVERY: Duration = Duration::from_secs(60);
 
 /// Consumers of one route, one for each version that this program reads.
 pub(crate) struct Consumers(Vec<Consumer>);
@@ -56,6 +61,8 @@ struct Consumer {
     prefetch: u16,
     state: State,
     stopped: bool,
+    /// When the operator was last told that the broker refuses this consumer.
+    alerted: Option<Instant>,
 }
 
 /// What a consumer waits for.
@@ -117,7 +124,27 @@ impl Consumer {
             prefetch,
             state: State::Open(Box::new(stream)),
             stopped: false,
+            alerted: None,
         })
+    }
+
+    /// Reports that it cannot subscribe again. A queue that was deleted and a right that was taken away come back when
+    /// somebody mends them: the consumer waits for that, and what it waits for is repeated now and then.
+    fn report(&mut self, fault: &QueueError) {
+        let queue = self.link.options.topology.queue(self.line);
+        if fault.class() == FaultClass::Transient {
+            tracing::warn!(queue.name = queue, error = %fault, "cannot consume, trying again");
+        } else if self
+            .alerted
+            .is_none_or(|alerted| alerted.elapsed() >= ALERT_EVERY)
+        {
+            self.alerted = Some(Instant::now());
+            tracing::error!(
+                queue.name = queue,
+                error = %fault,
+                "alert: cannot consume: restore the right, or run `nexis-scheduler topology apply` when the queue is gone"
+            );
+        }
     }
 
     /// Subscribes anew, after a pause.
@@ -139,17 +166,14 @@ impl Consumer {
                 State::Open(stream) => stream,
                 State::Opening(opening) => {
                     match opening.await {
-                        Ok(stream) => self.state = State::Open(Box::new(stream)),
-                        Err(QueueError::Unavailable(error)) => {
-                            tracing::warn!(
-                                error,
-                                "the broker is unavailable; consuming again soon"
-                            );
-                            self.reopen(PAUSE);
+                        Ok(stream) => {
+                            self.alerted = None;
+                            self.state = State::Open(Box::new(stream));
                         }
-                        Err(error) => {
+                        Err(QueueError::Closed) => return Err(QueueError::Closed),
+                        Err(fault) => {
+                            self.report(&fault);
                             self.reopen(PAUSE);
-                            return Err(error);
                         }
                     }
                     continue;

@@ -10,6 +10,12 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use nexis_ports::{Message, QueueError, Route};
+use std::time::Duration;
+
+/// Longest wait for dead letters that were looked at to be back; somebody may have taken some away meanwhile.
+const BACK_WITHIN: Duration = Duration::from_secs(5);
+/// Between two looks at that.
+const BACK_LOOK: Duration = Duration::from_millis(20);
 
 impl AmqpQueue {
     /// Messages and consumers of a queue, by its name.
@@ -98,6 +104,7 @@ impl AmqpQueue {
         route: Route,
         limit: usize,
     ) -> Result<Vec<(Message, String)>, QueueError> {
+        let before = self.dead_depth(route).await?;
         let channel = self.link.channel().await?;
         let mut dead = Vec::new();
         let mut last = None;
@@ -121,6 +128,17 @@ impl AmqpQueue {
             self.link.within("putting dead letters back", back).await?;
         }
         self.link.done_with(&channel).await;
+        self.until_back(route, before).await?;
         Ok(dead)
+    }
+
+    /// Waits until there are as many dead letters as before: the broker puts back what was only looked at after it has
+    /// said so, and who replays at once would find nothing.
+    async fn until_back(&self, route: Route, before: u64) -> Result<(), QueueError> {
+        let end = tokio::time::Instant::now() + BACK_WITHIN;
+        while self.dead_depth(route).await? < before && tokio::time::Instant::now() < end {
+            tokio::time::sleep(BACK_LOOK).await;
+        }
+        Ok(())
     }
 }

@@ -17,7 +17,9 @@ mod meter;
 mod publishing;
 mod queue;
 pub mod topology;
+mod verify;
 
 pub use connection::AmqpOptions;
 pub use line::Line;
 pub use queue::AmqpQueue;
+pub use verify::Verified;

@@ -103,15 +103,19 @@ impl Publisher {
 
     /// Publishes a message that reaches no queue and waits for its confirm: only that shows that the next job will be
     /// taken. A broker with an alarm lets us know at a publishing, not before.
-    pub(crate) async fn probe(&self) -> Result<(), QueueError> {
+    pub(crate) async fn probe(&self, exchange: String) -> Result<(), QueueError> {
         self.free()?;
         let limit = PROBE_WITHIN.min(self.link.options.answer_within);
         let probing = async {
             let channel = self.channel().await?;
-            let exchange = self.link.options.topology.exchange().into();
             let (key, options) = (PROBE.into(), BasicPublishOptions::default());
-            let sending =
-                channel.basic_publish(exchange, key, options, &[], BasicProperties::default());
+            let sending = channel.basic_publish(
+                exchange.into(),
+                key,
+                options,
+                &[],
+                BasicProperties::default(),
+            );
             let confirmed = async { sending.await?.await }.await;
             if let Err(error) = confirmed {
                 drop(Object::take(channel));

@@ -4,6 +4,7 @@ use crate::line::Line;
 use crate::meter::Meter;
 use crate::publishing::Publisher;
 use crate::topology::{self, Topology};
+use crate::verify::{self, Verified};
 use async_trait::async_trait;
 use nexis_ports::{Deliveries, Message, Queue, QueueError, Route};
 use std::sync::Arc;
@@ -29,16 +30,18 @@ impl AmqpQueue {
 
     /// Declares the topology.
     pub async fn apply(&self) -> Result<(), QueueError> {
-        let connection = self.link.connection().await?;
-        let applied = topology::apply(connection.as_ref(), self.topology()).await;
-        applied.map_err(|fault| self.link.discreet(fault))
+        topology::apply(&self.link).await
     }
 
-    /// Checks the topology without changing it.
-    pub async fn verify(&self) -> Result<(), QueueError> {
-        let connection = self.link.connection().await?;
-        let verified = topology::verify(connection.as_ref(), self.topology()).await;
-        verified.map_err(|fault| self.link.discreet(fault))
+    /// Checks the topology: names, types, arguments, and, by declaring them again, bindings.
+    pub async fn verify(&self) -> Result<Verified, QueueError> {
+        verify::verify(&self.link).await
+    }
+
+    /// Whether this user may publish dead letters; who consumes must be able to.
+    pub async fn may_bury(&self) -> Result<(), QueueError> {
+        let exchange = self.topology().dead_exchange();
+        self.publisher.probe(exchange).await
     }
 
     /// Closes the connections in good order.
@@ -55,6 +58,18 @@ impl AmqpQueue {
 #[async_trait]
 impl Queue for AmqpQueue {
     async fn publish(&self, route: Route, messages: Vec<Message>) -> Result<(), QueueError> {
+        let published = self.publisher.jobs(Line::current(route), &messages).await;
+        let Err(QueueError::Unroutable(_)) = published else {
+            return published;
+        };
+        // A queue was deleted under us: who may declare puts it back.
+        if Box::pin(self.apply()).await.is_err() {
+            return published;
+        }
+        tracing::warn!(
+            queue.name = route.name(),
+            "the topology was incomplete and is declared again"
+        );
         self.publisher.jobs(Line::current(route), &messages).await
     }
 
@@ -84,7 +99,7 @@ impl Queue for AmqpQueue {
     }
 
     async fn health(&self) -> Result<(), QueueError> {
-        self.publisher.probe().await
+        self.publisher.probe(self.topology().exchange()).await
     }
 
     async fn dead(&self, route: Route, limit: usize) -> Result<Vec<(Message, String)>, QueueError> {

@@ -1,14 +1,15 @@
 //! What must exist on the broker: per subnet one exchange for work and one for dead letters, per route and version of
-//! the wire a quorum queue on each. [`apply`] declares it (one command does, `nexis-scheduler topology apply`), [`verify`] checks
-//! it at every start without changing anything.
+//! the wire a quorum queue on each. [`apply`] declares it (one command does, `nexis-scheduler topology apply`);
+//! every process compares it at its start ([`crate::AmqpQueue::verify`]).
 
-use crate::connection::queue_error;
+use crate::connection::Link;
 use crate::line::Line;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{Channel, Connection, ExchangeKind};
+use lapin::{Channel, ExchangeKind};
 use nexis_ports::QueueError;
 use nexis_protocol::Netuid;
+use std::fmt;
 
 /// Dead-letter queues keep this many; the oldest go first. A fault that dead-letters everything must not
 /// fill the broker's disk.
@@ -88,106 +89,128 @@ fn quorum() -> FieldTable {
     arguments
 }
 
-/// Declares everything. May be repeated; a queue that exists with other arguments is an error.
-pub async fn apply(connection: &Connection, topology: &Topology) -> Result<(), QueueError> {
-    let channel = connection
-        .create_channel()
-        .await
-        .map_err(|e| queue_error(&e))?;
-    let declared = declare(&channel, topology)
-        .await
-        .map_err(|e| queue_error(&e));
-    channel.close(200, "done".into()).await.ok();
-    declared
+/// One thing that must exist.
+#[derive(Debug, Clone)]
+pub(crate) enum Part {
+    /// A durable direct exchange.
+    Exchange {
+        /// Its name.
+        name: String,
+    },
+    /// A durable queue, bound to its exchange.
+    Queue {
+        /// Its name.
+        name: String,
+        /// The exchange it is bound to.
+        exchange: String,
+        /// The routing key of the binding.
+        key: String,
+        /// Type and limits.
+        arguments: FieldTable,
+    },
 }
 
-async fn declare(channel: &Channel, topology: &Topology) -> lapin::Result<()> {
-    let durable = ExchangeDeclareOptions {
-        durable: true,
-        ..ExchangeDeclareOptions::default()
-    };
-    for exchange in [topology.exchange(), topology.dead_exchange()] {
-        let none = FieldTable::default();
-        channel
-            .exchange_declare(exchange.into(), ExchangeKind::Direct, durable, none)
-            .await?;
+impl Part {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Exchange { name } | Self::Queue { name, .. } => name,
+        }
     }
-    for line in Line::all() {
-        let queues = [
-            (
-                topology.dead_queue(line),
-                topology.dead_exchange(),
-                Topology::dead_arguments(),
-            ),
-            (
-                topology.queue(line),
-                topology.exchange(),
-                topology.work_arguments(line),
-            ),
-        ];
-        for (queue, exchange, arguments) in queues {
-            let queue = ShortString::from(queue);
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exchange { name } => write!(f, "exchange '{name}'"),
+            Self::Queue { name, .. } => write!(f, "queue '{name}'"),
+        }
+    }
+}
+
+impl Topology {
+    /// Everything, in the order in which it must be declared.
+    pub(crate) fn parts(self) -> Vec<Part> {
+        let exchanges = [self.exchange(), self.dead_exchange()];
+        let mut parts: Vec<Part> = exchanges.map(|name| Part::Exchange { name }).into();
+        for line in Line::all() {
+            let key = line.name();
+            // The dead letters' queue first: the other one sends there.
+            parts.push(Part::Queue {
+                name: self.dead_queue(line),
+                exchange: self.dead_exchange(),
+                key: key.clone(),
+                arguments: Self::dead_arguments(),
+            });
+            parts.push(Part::Queue {
+                name: self.queue(line),
+                exchange: self.exchange(),
+                key,
+                arguments: self.work_arguments(line),
+            });
+        }
+        parts
+    }
+}
+
+/// Declares a part with its binding; changes nothing when it is there as it should be.
+pub(crate) async fn declare(channel: &Channel, part: &Part) -> lapin::Result<()> {
+    match part {
+        Part::Exchange { name } => {
+            let durable = ExchangeDeclareOptions {
+                durable: true,
+                ..ExchangeDeclareOptions::default()
+            };
+            let (name, none) = (name.as_str().into(), FieldTable::default());
+            let kind = ExchangeKind::Direct;
+            channel.exchange_declare(name, kind, durable, none).await
+        }
+        Part::Queue {
+            name,
+            exchange,
+            key,
+            arguments,
+        } => {
+            let queue = ShortString::from(name.as_str());
             let options = QueueDeclareOptions::durable();
             channel
-                .queue_declare(queue.clone(), options, arguments)
+                .queue_declare(queue.clone(), options, arguments.clone())
                 .await?;
-            let (key, options) = (line.name().into(), QueueBindOptions::default());
+            let (exchange, key) = (exchange.as_str().into(), key.as_str().into());
+            let options = QueueBindOptions::default();
             channel
-                .queue_bind(queue, exchange.into(), key, options, FieldTable::default())
-                .await?;
-        }
-    }
-    Ok(())
-}
-
-/// Checks that everything exists, passively; names the first thing that does not.
-pub async fn verify(connection: &Connection, topology: &Topology) -> Result<(), QueueError> {
-    for exchange in [topology.exchange(), topology.dead_exchange()] {
-        let channel = connection
-            .create_channel()
-            .await
-            .map_err(|e| queue_error(&e))?;
-        let passive = ExchangeDeclareOptions {
-            passive: true,
-            ..ExchangeDeclareOptions::default()
-        };
-        let kind = ExchangeKind::Direct;
-        let found = channel
-            .exchange_declare(
-                exchange.clone().into(),
-                kind,
-                passive,
-                FieldTable::default(),
-            )
-            .await;
-        found.map_err(|error| missing("exchange", &exchange, &error))?;
-        channel.close(200, "done".into()).await.ok();
-    }
-    for line in Line::all() {
-        for queue in [topology.queue(line), topology.dead_queue(line)] {
-            let channel = connection
-                .create_channel()
+                .queue_bind(queue, exchange, key, options, FieldTable::default())
                 .await
-                .map_err(|e| queue_error(&e))?;
-            let passive = QueueDeclareOptions {
-                passive: true,
-                ..QueueDeclareOptions::default()
-            };
-            let found = channel
-                .queue_declare(queue.clone().into(), passive, FieldTable::default())
-                .await;
-            found.map_err(|error| missing("queue", &queue, &error))?;
-            channel.close(200, "done".into()).await.ok();
         }
     }
+}
+
+/// Declares everything. May be repeated; a part that exists with other properties is an error.
+pub(crate) async fn apply(link: &Link) -> Result<(), QueueError> {
+    let channel = link.channel().await?;
+    for part in link.options.topology.parts() {
+        let declared = link
+            .within("declaring the topology", declare(&channel, &part))
+            .await;
+        declared.map_err(|fault| different(&part, fault))?;
+    }
+    link.done_with(&channel).await;
     Ok(())
 }
 
-fn missing(kind: &str, name: &str, error: &lapin::Error) -> QueueError {
-    match queue_error(error) {
+/// The failure to declare a part, with what to do about it.
+pub(crate) fn different(part: &Part, fault: QueueError) -> QueueError {
+    match fault {
+        QueueError::Refused(said) if is_forbidden(&said) => {
+            QueueError::Refused(format!("this user may not declare {part} ({said})"))
+        }
         QueueError::Refused(said) => QueueError::Refused(format!(
-            "{kind} '{name}' is not there as it should be ({said}); run `nexis-scheduler topology apply`"
+            "{part} exists and is not as it should be ({said}): delete it, then run `nexis-scheduler topology apply`"
         )),
-        other => other,
+        fault => fault,
     }
+}
+
+/// The broker's own word at the beginning of what it says when a user lacks a right.
+pub(crate) fn is_forbidden(said: &str) -> bool {
+    said.starts_with("ACCESS_REFUSED")
 }

@@ -8,7 +8,7 @@ use nexis_protocol::Netuid;
 use nexis_testkit::{RabbitMq, eventually};
 use std::time::{Duration, Instant};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(25);
 /// Far below the time limit of a call: who is blocked learns it at once.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
@@ -25,6 +25,25 @@ fn message(id: &str) -> Message {
         body: b"body".to_vec(),
         trace: None,
     }
+}
+
+#[tokio::test]
+async fn a_port_that_does_not_speak_amqp_is_reported_within_seconds() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let topology = Topology::new(Netuid::new(70));
+    let began = Instant::now();
+    let connected = AmqpQueue::connect(AmqpOptions::new(
+        format!("amqp://127.0.0.1:{port}"),
+        topology,
+    ));
+    let fault = connected.await.err().unwrap();
+    assert!(matches!(fault, QueueError::Unavailable(_)), "{fault}");
+    assert!(
+        fault.to_string().contains("does this port speak AMQP?"),
+        "{fault}"
+    );
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 }
 
 #[tokio::test]

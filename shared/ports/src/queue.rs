@@ -60,7 +60,7 @@ pub enum QueueError {
     #[error("the broker blocks publishers: {0}")]
     Blocked(String),
     /// The broker returned a message because no queue takes it: topology is missing.
-    #[error("no queue takes messages of route '{0}': declare the topology first")]
+    #[error("no queue takes messages of route '{0}': run `nexis-scheduler topology apply`")]
     Unroutable(&'static str),
     /// The broker refused us: credentials, permissions, a queue of other arguments.
     #[error("the queue refused us: {0}")]
@@ -74,8 +74,9 @@ impl QueueError {
     /// What a caller may do about it.
     pub const fn class(&self) -> FaultClass {
         match self {
-            Self::Unavailable(_) | Self::Blocked(_) => FaultClass::Transient,
-            Self::Unroutable(_) | Self::Refused(_) => FaultClass::Permanent,
+            // A queue that somebody deleted: it is there again when it is declared again.
+            Self::Unavailable(_) | Self::Blocked(_) | Self::Unroutable(_) => FaultClass::Transient,
+            Self::Refused(_) => FaultClass::Permanent,
             Self::Closed => FaultClass::Cancelled,
         }
     }

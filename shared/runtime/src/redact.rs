@@ -52,9 +52,11 @@ impl Words {
         }
     }
 
-    /// All that another one hides.
+    /// All that another one hides, but for one or two letters: hidden in every log line, a `1` would make lines
+    /// unreadable. What drivers say passes through the address's own redactor, which hides them.
     pub fn extend(&mut self, other: &Redactor) {
-        for word in other.words.iter() {
+        let in_any_line = |word: &&Word| word.text.expose().chars().count() > 2;
+        for word in other.words.iter().filter(in_any_line) {
             if !self.0.contains(word) {
                 self.0.push(word.clone());
             }

@@ -50,29 +50,38 @@ fn is_discreet(metadata: &Metadata<'_>) -> bool {
         || !TALKATIVE.iter().any(|prefix| target.starts_with(prefix))
 }
 
-/// Standard error, with secrets taken out of every line.
-struct Discreet(Redactor);
+/// Where lines go, with secrets taken out of each.
+struct Discreet<M> {
+    redactor: Redactor,
+    to: M,
+}
 
-impl<'a> MakeWriter<'a> for Discreet {
-    type Writer = DiscreetLine<'a>;
+impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Discreet<M> {
+    type Writer = DiscreetLine<'a, M::Writer>;
 
-    fn make_writer(&'a self) -> DiscreetLine<'a> {
-        DiscreetLine(&self.0)
+    fn make_writer(&'a self) -> Self::Writer {
+        DiscreetLine {
+            redactor: &self.redactor,
+            to: self.to.make_writer(),
+        }
     }
 }
 
 /// The subscriber writes one event with one call.
-struct DiscreetLine<'a>(&'a Redactor);
+struct DiscreetLine<'a, W> {
+    redactor: &'a Redactor,
+    to: W,
+}
 
-impl Write for DiscreetLine<'_> {
+impl<W: Write> Write for DiscreetLine<'_, W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
-        io::stderr().write_all(self.0.apply(&text).as_bytes())?;
+        self.to.write_all(self.redactor.apply(&text).as_bytes())?;
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        self.to.flush()
     }
 }
 
@@ -99,7 +108,10 @@ pub fn init(settings: &LogSettings, redactor: Redactor) -> Result<(), TelemetryE
     let registry = tracing_subscriber::registry()
         .with(filter(&settings.level)?)
         .with(filter_fn(is_discreet));
-    let writer = Discreet(redactor);
+    let writer = Discreet {
+        redactor,
+        to: io::stderr,
+    };
     match settings.format {
         LogFormat::Json => {
             let layer = fmt::layer().json().flatten_event(true).with_writer(writer);
@@ -130,7 +142,59 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{TelemetryError, chain, filter};
+    use super::{Discreet, TelemetryError, chain, filter, is_discreet};
+    use crate::redact::Words;
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+    use tracing_subscriber::filter::filter_fn;
+    use tracing_subscriber::{fmt, layer::SubscriberExt};
+
+    /// Keeps what is written.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("nobody panicked").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_line_has_a_secret_and_drivers_are_quiet_below_info_whatever_the_filter_says() {
+        let kept = Kept::default();
+        let to = kept.clone();
+        let mut words = Words::default();
+        words.secret("Pa55-w0rd");
+        let writer = Discreet {
+            redactor: words.into(),
+            to: move || to.clone(),
+        };
+        let subscriber = tracing_subscriber::registry()
+            .with(filter("trace,aws_sigv4=trace").expect("a filter"))
+            .with(filter_fn(is_discreet))
+            .with(fmt::layer().json().with_writer(writer));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::trace!(target: "nexis_worker", user = "Pa55-w0rd", "connecting as Pa55-w0rd");
+            tracing::trace!(target: "aws_sigv4::sign", access_key_id = "bf93", "signing");
+            tracing::debug!(target: "lapin::channel", uri = "amqp://x", "connecting");
+            tracing::info!(target: "aws_config", "loaded");
+        });
+        let lines = String::from_utf8(kept.0.lock().expect("nobody panicked").clone());
+        let lines = lines.expect("text");
+        assert_eq!(lines.lines().count(), 2, "{lines}");
+        assert!(
+            lines.contains("connecting as (hidden)") && lines.contains("loaded"),
+            "{lines}"
+        );
+        assert!(
+            !lines.contains("Pa55") && !lines.contains("bf93"),
+            "{lines}"
+        );
+    }
 
     #[test]
     fn levels_and_filters_are_read_and_nonsense_is_refused() {

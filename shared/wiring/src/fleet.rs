@@ -10,13 +10,14 @@ use crate::WrongSetting;
 use nexis_amqp::topology::Topology;
 use nexis_amqp::{AmqpOptions, AmqpQueue};
 use nexis_board::{RedisBoard, RedisOptions};
-use nexis_ports::{BoardError, QueueError};
+use nexis_ports::{BoardError, Queue, QueueError};
 use nexis_protocol::Netuid;
 use nexis_runtime::lifecycle::Failure;
 use nexis_runtime::{Address, Exit, Settings};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+pub use nexis_amqp::Verified;
 pub use vitals::{Declares, Vitals, vitals, watch, watch_chain, watch_depths, watch_store};
 
 /// The broker's connection; clones share it.
@@ -119,29 +120,64 @@ pub async fn broker(
     }
 }
 
-/// Connects to the broker and makes sure that the topology is there.
+/// What a process does with the broker, and so which rights it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Looks after it for the operator.
+    Looks,
+    /// Publishes jobs.
+    Publishes,
+    /// Consumes jobs, hands them back and publishes dead letters.
+    Consumes,
+}
+
+/// Whether the topology is there and this user may do what the process will do. What it may not is found now and not
+/// with the first job.
+async fn check(queue: &AmqpQueue, role: Role) -> Result<(), (&'static str, QueueError)> {
+    let verified = queue.verify().await;
+    let verified = verified.map_err(|fault| ("the topology is incomplete", fault))?;
+    if verified == Verified::NamesOnly && role != Role::Looks {
+        tracing::info!(
+            "the topology's names exist; this user may not declare, so that the rest could not be compared"
+        );
+    }
+    let lacks = |fault| {
+        (
+            "the broker's user lacks a right, check NEXIS_AMQP_URL",
+            fault,
+        )
+    };
+    if role != Role::Looks {
+        queue.health().await.map_err(lacks)?;
+    }
+    if role == Role::Consumes {
+        queue.may_bury().await.map_err(lacks)?;
+    }
+    Ok(())
+}
+
+/// Connects to the broker and makes sure that the topology is there, and every right that the role needs.
 pub async fn queue(
     settings: &Settings,
     stop: &CancellationToken,
     vitals: &Vitals,
+    role: Role,
 ) -> Result<AmqpQueue, FleetError> {
     let queue = broker(settings, stop, vitals).await?;
     let mut step = FIRST_PAUSE;
     loop {
-        match queue.verify().await {
+        match check(&queue, role).await {
             Ok(()) => {
                 vitals.broker.holds();
                 return Ok(queue);
             }
-            Err(QueueError::Unavailable(why) | QueueError::Blocked(why)) => {
+            Err((_, QueueError::Unavailable(why) | QueueError::Blocked(why))) => {
                 vitals.broker.fails(&why);
                 tracing::warn!(why, "waiting for the broker to answer");
             }
-            Err(fault) => {
+            Err((what, fault)) => {
                 goodbye(&queue).await;
-                return Err(FleetError::Refused(format!(
-                    "the topology is incomplete: {fault}"
-                )));
+                return Err(FleetError::Refused(format!("{what}: {fault}")));
             }
         }
         pause(&mut step, stop).await?;

@@ -1,6 +1,7 @@
 //! Ready follows broker and board; live asks nobody.
 
 use crate::process::{Worker, broker};
+use nexis_ports::Queue;
 use nexis_testkit::{RabbitMq, Redis};
 
 #[tokio::test]
@@ -43,4 +44,66 @@ async fn a_worker_is_ready_while_broker_and_board_answer_and_live_all_the_time()
         connections.contains("nexis_queue_connections_total 4"),
         "{connections}"
     );
+
+    refusals_and_alarms_are_named(&worker, &rabbit, &redis).await;
+}
+
+/// Servers that answer and do not take what comes next.
+async fn refusals_and_alarms_are_named(worker: &Worker, rabbit: &RabbitMq, redis: &Redis) {
+    worker.shows("/readyz", "HTTP/1.1 200").await;
+    for (begin, end, why) in [
+        (
+            "CONFIG SET maxmemory 1",
+            "CONFIG SET maxmemory 0",
+            "maxmemory",
+        ),
+        (
+            "REPLICAOF 127.0.0.1 1",
+            "REPLICAOF NO ONE",
+            "read only replica",
+        ),
+        (
+            "CONFIG SET maxmemory-policy allkeys-lru",
+            "CONFIG SET maxmemory-policy noeviction",
+            "allkeys-lru",
+        ),
+    ] {
+        redis.ask(begin);
+        worker.shows("/readyz", why).await;
+        assert!(worker.page("/readyz").contains("\nboard: "), "{why}");
+        redis.ask(end);
+        worker.shows("/readyz", "HTTP/1.1 200").await;
+    }
+
+    rabbit.ctl(&["set_vm_memory_high_watermark", "0.00001"]);
+    worker
+        .shows(
+            "/readyz",
+            "broker: the broker blocks publishers: low on memory",
+        )
+        .await;
+    worker.says("alert: the broker blocks publishers").await;
+    rabbit.ctl(&["set_vm_memory_high_watermark", "0.9"]);
+    worker.shows("/readyz", "HTTP/1.1 200").await;
+
+    // A queue that is deleted: the worker says which command mends it, waits, and consumes again.
+    let names = rabbit.ctl(&["list_queues", "name"]);
+    for name in names
+        .lines()
+        .filter(|name| name.starts_with("nexis.70.clip"))
+    {
+        rabbit.ctl(&["delete_queue", name]);
+    }
+    worker.shows("/readyz", "topology apply").await;
+    worker.says("alert: cannot consume").await;
+    let queue = broker(rabbit).await;
+    worker.shows("/readyz", "HTTP/1.1 200").await;
+    nexis_testkit::eventually(std::time::Duration::from_secs(30), async || {
+        queue
+            .consumers(nexis_ports::Route::Clip)
+            .await
+            .is_ok_and(|count| count > 0)
+    })
+    .await;
+    queue.close().await;
 }

@@ -132,6 +132,10 @@ async fn look_at_broker(broker: &Broker, declares: Declares) -> Result<(), Queue
     let Err(QueueError::Refused(said)) = looked else {
         return looked;
     };
+    // The broker's own word for what is gone; a missing right is not mended by declaring.
+    if !said.starts_with("NOT_FOUND") {
+        return Err(QueueError::Refused(said));
+    }
     if declares == Declares::Yes && broker.apply().await.is_ok() {
         tracing::warn!(
             said,
@@ -277,4 +281,40 @@ where
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Declares, look_at_broker};
+    use nexis_amqp::topology::Topology;
+    use nexis_amqp::{AmqpOptions, AmqpQueue};
+    use nexis_ports::{Queue, Route};
+    use nexis_protocol::Netuid;
+    use nexis_testkit::RabbitMq;
+
+    #[tokio::test]
+    async fn what_is_deleted_is_named_by_a_worker_and_declared_again_by_a_scheduler() {
+        let rabbit = RabbitMq::start();
+        let options = AmqpOptions::new(rabbit.url(), Topology::new(Netuid::new(70)));
+        let broker = AmqpQueue::connect(options).await.expect("the broker is up");
+        broker.apply().await.expect("it takes the topology");
+        look_at_broker(&broker, Declares::No)
+            .await
+            .expect("all is there");
+        for name in rabbit.ctl(&["list_queues", "name"]).lines() {
+            rabbit.ctl(&["delete_queue", name]);
+        }
+        let missing = look_at_broker(&broker, Declares::No).await;
+        let said = missing.expect_err("they are gone").to_string();
+        assert!(
+            said.contains("topology apply") && said.contains("nexis.70.miner"),
+            "{said}"
+        );
+        look_at_broker(&broker, Declares::Yes)
+            .await
+            .expect("they are back");
+        for route in Route::ALL {
+            broker.depth(route).await.expect("it is back");
+        }
+    }
 }

@@ -80,6 +80,7 @@ impl BucketStore {
         access: &BucketAccess,
         key: &str,
         limits: FetchLimits,
+        deadline: Instant,
     ) -> Result<Fetched, Answer> {
         let max_bytes = limits.max_bytes;
         let begun = Instant::now();
@@ -106,7 +107,8 @@ impl BucketStore {
         loop {
             let too_slow = self.below_the_floor(begun, read.len() as u64, limits);
             let silent = Instant::now() + self.silence;
-            let until = too_slow.map_or(silent, |at| at.min(silent));
+            // A store that answered and does not finish within the budget was reached, and is slow.
+            let until = too_slow.map_or(deadline, |at| at.min(deadline)).min(silent);
             let piece = match timeout_at(until, answer.body.next()).await {
                 Err(_) if until == silent => return Err(self.silent()),
                 Err(_) => return Ok(slow(begun, read.len() as u64, limits)),
@@ -157,13 +159,16 @@ impl BucketStore {
 
 /// Another attempt would be as slow, and cost as much.
 fn slow(begun: Instant, bytes: u64, limits: FetchLimits) -> Fetched {
-    Fetched::TooSlow {
-        last: format!(
-            "{bytes} bytes came in {:.1} s, fewer than {} a second",
-            begun.elapsed().as_secs_f64(),
-            limits.min_bytes_per_second
-        ),
-    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let floor = limits.min_bytes_per_second;
+    #[expect(clippy::cast_precision_loss, reason = "words for the operator")]
+    let below = (bytes as f64) < floor as f64 * seconds;
+    let last = if below {
+        format!("{bytes} bytes came in {seconds:.1} s, fewer than {floor} a second")
+    } else {
+        format!("{bytes} bytes came in {seconds:.1} s, and then the time budget was used up")
+    };
+    Fetched::TooSlow { last }
 }
 
 /// The pause before attempt number `attempt` (from 1).
@@ -197,7 +202,7 @@ impl Bucket for BucketStore {
                 }
                 tokio::time::sleep_until(wake).await;
             }
-            let tried = self.attempt(&client, access, key, limits);
+            let tried = self.attempt(&client, access, key, limits, deadline);
             let Ok(ended) = timeout_at(deadline, tried).await else {
                 if attempt == 0 {
                     last = Answer::Fault("no complete answer within the time budget".to_owned());

@@ -267,6 +267,23 @@ async fn a_transfer_below_the_floor_is_dropped_after_the_grace_period() {
 }
 
 #[tokio::test]
+async fn a_store_that_answers_and_does_not_finish_within_the_budget_is_slow_and_not_unreachable() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".to_vec();
+    let server = faulty(vec![Behave::Drip(head, Duration::from_millis(20))]).await;
+    let store = BucketStore::new(server.url.parse().unwrap());
+    let budget = Duration::from_millis(500);
+    let limits = FetchLimits::new(2000, budget);
+    let fetched = store
+        .fetch(&access(), "50/clips/a.mp4", limits)
+        .await
+        .unwrap();
+    assert!(
+        matches!(&fetched, Fetched::TooSlow { last } if last.contains("the time budget was used up")),
+        "{fetched:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_transfer_above_the_floor_may_take_longer_than_the_grace_period() {
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\nConnection: close\r\n\r\n".to_vec();
     let server = faulty(vec![Behave::Drip(head, Duration::from_millis(20))]).await;

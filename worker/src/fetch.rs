@@ -116,7 +116,7 @@ pub(crate) struct Reader<'a> {
     means: Means<'a>,
     access: &'a BucketAccess,
     budget: Duration,
-    min_bytes_per_second: u64,
+    floor: u64,
 }
 
 impl<'a> Reader<'a> {
@@ -125,7 +125,7 @@ impl<'a> Reader<'a> {
             means,
             access,
             budget: Duration::from_millis(rules.fetch_budget_ms),
-            min_bytes_per_second: rules.min_bytes_per_second,
+            floor: rules.min_bytes_per_second,
         }
     }
 
@@ -140,8 +140,8 @@ impl<'a> Reader<'a> {
         };
         let small = |wanted: &Wanted| wanted.share.min(wanted.most);
         let (left, right) = tokio::join!(
-            self.one(&wanted[0], small(&wanted[0]), first),
-            self.one(&wanted[1], small(&wanted[1]), first)
+            self.one(&wanted[0], small(&wanted[0]), first, self.floor),
+            self.one(&wanted[1], small(&wanted[1]), first, self.floor)
         );
         let mut reads = [left?, right?];
         if wanted[0].decides && matches!(reads[0], Read::Missing(_) | Read::TooLarge) {
@@ -164,8 +164,8 @@ impl<'a> Reader<'a> {
             drop(held.take());
             held = Some(self.means.room.large(sum).await);
             let (left, right) = tokio::join!(
-                self.again(&wanted[0], limits[0]),
-                self.again(&wanted[1], limits[1])
+                self.again(&wanted[0], limits[0], known),
+                self.again(&wanted[1], limits[1], known)
             );
             for (read, again) in reads.iter_mut().zip([left?, right?]) {
                 if let Some(again) = again {
@@ -176,22 +176,39 @@ impl<'a> Reader<'a> {
         Ok((reads, held))
     }
 
-    /// Large objects get the whole budget at once: fetched in vain, they cost the most.
-    async fn again(&self, wanted: &Wanted, limit: Option<u64>) -> Result<Option<Read>, JobError> {
-        match limit {
-            Some(limit) => self.one(wanted, limit, self.budget).await.map(Some),
-            None => Ok(None),
-        }
+    /// Large objects get the whole budget at once: fetched in vain, they cost the most. They hold room that others wait
+    /// for, so one that will not be there within the budget is given up as soon as that shows.
+    async fn again(
+        &self,
+        wanted: &Wanted,
+        limit: Option<u64>,
+        known: bool,
+    ) -> Result<Option<Read>, JobError> {
+        let Some(limit) = limit else {
+            return Ok(None);
+        };
+        let floor = if known {
+            self.floor.max(limit / self.budget.as_secs().max(1))
+        } else {
+            self.floor
+        };
+        self.one(wanted, limit, self.budget, floor).await.map(Some)
     }
 
-    async fn one(&self, wanted: &Wanted, limit: u64, budget: Duration) -> Result<Read, JobError> {
+    async fn one(
+        &self,
+        wanted: &Wanted,
+        limit: u64,
+        budget: Duration,
+        floor: u64,
+    ) -> Result<Read, JobError> {
         let Some(key) = &wanted.key else {
             return Ok(Read::Unasked);
         };
         let limits = FetchLimits {
             max_bytes: limit,
             budget,
-            min_bytes_per_second: self.min_bytes_per_second,
+            min_bytes_per_second: floor,
         };
         let bucket = self.means.bucket;
         Ok(match bucket.fetch(self.access, key, limits).await {
@@ -212,7 +229,7 @@ impl<'a> Reader<'a> {
                     reason,
                     "alert: a store refuses this machine's clock: set it"
                 );
-                return Err(JobError::Ours("the store refuses our clock"));
+                return Err(JobError::Clock);
             }
             Err(FetchError::Cancelled) => {
                 return Err(JobError::Interrupted("reading was cancelled"));

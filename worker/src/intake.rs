@@ -361,6 +361,9 @@ pub enum JobError {
     /// This machine cannot do such jobs now.
     #[error("this machine cannot do the job: {0}")]
     Ours(&'static str),
+    /// A store refuses this machine's clock, which says nothing about the miner.
+    #[error("a store refuses this machine's clock")]
+    Clock,
     /// No worker can ever do it.
     #[error("the job is impossible: {0}")]
     Impossible(&'static str),

@@ -251,12 +251,13 @@ impl JobRun {
         let means = self.means(&bucket, attempt);
         let started = Instant::now();
         let looked = guarded(miner_job::run(&job, &means)).await;
+        let account = account(job.commitment.as_deref(), &job.hotkey);
+        self.note_clock(&looked, started, &account).await;
         let exception = || miner_job::exception(&job, EXCEPTION);
         let looked = match found(looked, attempt, exception) {
             Ok(looked) => looked,
             Err(outcome) => return outcome,
         };
-        let account = account(job.commitment.as_deref(), &job.hotkey);
         match self.conclude(looked, attempt, started, &account).await {
             Ok(report) => self.post(&id, &report, version).await,
             Err(outcome) => outcome,
@@ -277,12 +278,14 @@ impl JobRun {
         };
         let started = Instant::now();
         let run = clip_job::run(&job, &tools, clip_job::Frames::WhenACheckNeedsThem);
+        let looked = guarded(run).await;
+        let account = account(Some(&job.commitment), &job.hotkey);
+        self.note_clock(&looked, started, &account).await;
         let exception = || clip_job::exception(job.interval, &job.hotkey, job.row);
-        let looked = match found(guarded(run).await, attempt, exception) {
+        let looked = match found(looked, attempt, exception) {
             Ok(looked) => looked,
             Err(outcome) => return outcome,
         };
-        let account = account(Some(&job.commitment), &job.hotkey);
         match self.conclude(looked, attempt, started, &account).await {
             Ok(report) => self.post(&id, &report, version).await,
             Err(outcome) => outcome,
@@ -294,6 +297,14 @@ impl JobRun {
             bucket,
             room: &self.room,
             patience: attempt.patience(),
+        }
+    }
+
+    /// A store that refuses our clock is one that this worker cannot read; when all do, it takes no more jobs.
+    async fn note_clock<R>(&self, looked: &Result<R, JobError>, started: Instant, account: &str) {
+        if matches!(looked, Err(JobError::Clock)) {
+            let why = "it refuses this machine's clock";
+            self.reach.others_answer(started, account, why).await;
         }
     }
 
@@ -447,6 +458,7 @@ impl From<JobError> for Outcome {
         match fault {
             JobError::Interrupted(why) | JobError::Panicked(why) => Self::Retry(why),
             JobError::Ours(why) => Self::Back(why, LONGEST_PAUSE),
+            JobError::Clock => Self::Back("a store refuses this machine's clock", LONGEST_PAUSE),
             JobError::Impossible(why) => Self::Poison(Reason::Damaged, format!("damaged: {why}")),
         }
     }

@@ -18,8 +18,8 @@ use nexis_wire::{JobRules, MinerJob, MinerReport, PackedRows, ReportOutcome, Scr
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What decoding may take: so much for any file, and so much more for each of its bytes.
-const DECODING_FLOOR: u64 = 16 << 20;
+/// What decoding may take: a share of what the rules allow for any file, and so much more for each of its bytes.
+const DECODING_SHARE: u64 = 8;
 const DECODING_PER_BYTE: u64 = 64;
 
 /// Does one miner job.
@@ -172,11 +172,9 @@ async fn judge(
 ) -> Result<(ReportOutcome, Object, Object), JobError> {
     let _place = means.room.compute(Route::Miner).await;
     let most = (dataset.bytes.len() as u64).saturating_mul(DECODING_PER_BYTE);
-    let most = most.saturating_add(DECODING_FLOOR);
-    let _working = means
-        .room
-        .working(most.min(job.rules.decode_memory_bytes))
-        .await;
+    let allowed = job.rules.decode_memory_bytes;
+    let most = most.saturating_add(allowed / DECODING_SHARE);
+    let _working = means.room.working(most.min(allowed)).await;
     let (hotkey, interval, rules) = (job.hotkey.clone(), job.interval, job.rules.clone());
     tokio::task::spawn_blocking(move || {
         let context = ScreenContext {

@@ -45,8 +45,17 @@ async fn one_worker_of_two_that_reaches_no_store_rejects_nobody_and_takes_no_mor
 
 #[tokio::test]
 async fn a_lone_worker_that_reaches_no_store_decides_nothing_until_one_answers() {
+    decides_nothing_while(Store::Unreachable).await;
+}
+
+#[tokio::test]
+async fn a_worker_with_a_wrong_clock_decides_nothing_until_it_is_right() {
+    decides_nothing_while(Store::RefusesClock).await;
+}
+
+async fn decides_nothing_while(all: Store) {
     let site = Site::open(MINERS, 5).await;
-    let worker = site.worker(|_| Store::Unreachable);
+    let worker = site.worker(move |_| all);
     site.publish_miners().await;
     worker.page_says("taking miner jobs: paused").await;
     let before = worker.stores.asked();

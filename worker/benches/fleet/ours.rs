@@ -233,6 +233,7 @@ pub async fn work(arguments: &[String]) {
     };
     let options = WorkerOptions {
         permits: crate::PERMITS,
+        fetches: crate::PERMITS,
         ..WorkerOptions::default()
     };
     let (soft, hard) = (CancellationToken::new(), CancellationToken::new());

@@ -41,6 +41,8 @@ pub enum Store {
     Drips,
     /// Its answer makes our code panic.
     Panics,
+    /// It says that our clock is wrong.
+    RefusesClock,
 }
 
 pub fn hotkey(number: u8) -> Hotkey {
@@ -109,6 +111,12 @@ impl Bucket for Stores {
                 Fetched::TooSlow {
                     last: last("10 bytes came in 10.0 s"),
                 }
+            }
+            Store::RefusesClock => {
+                return Err(FetchError::WrongClock {
+                    bucket: access.bucket.clone(),
+                    reason: last("RequestTimeTooSkewed"),
+                });
             }
             Store::Panics => panic!("a header that the SDK unwraps"),
         })

@@ -24,8 +24,7 @@ pub(crate) struct Watch {
     pub(crate) seen: Option<(Stage, u64)>,
     pub(crate) since: Option<Instant>,
     pub(crate) shown: Option<(Stage, u64)>,
-    /// When the stage's jobs were published first and last.
-    published: Option<(Instant, Instant)>,
+    published: Option<Published>,
     /// The fault of the last step, until blocks are counted again.
     pub(crate) failed: Option<String>,
     pub(crate) repeats: Repeats,
@@ -33,6 +32,15 @@ pub(crate) struct Watch {
     pub(crate) stores: Option<StoreWait>,
     /// Rows of the clip stage that the protocol's own sample has, once counted.
     pub(crate) protocol_rows: Option<u64>,
+}
+
+/// What this leader published of a stage.
+#[derive(Clone, Copy)]
+struct Published {
+    first: Instant,
+    last: Instant,
+    /// Results that were there before it did.
+    done: u64,
 }
 
 /// A pause before the jobs of unreachable stores are done again.
@@ -51,20 +59,30 @@ impl Watch {
         let now = Instant::now();
         self.seen = Some(seen);
         self.since = Some(now);
-        self.published = Some((self.published.map_or(now, |(first, _)| first), now));
+        let first = self.published.unwrap_or(Published {
+            first: now,
+            last: now,
+            done: seen.1,
+        });
+        self.published = Some(Published { last: now, ..first });
     }
 
-    /// Whether a stage of the same kind, all of whose jobs were published after this one's, has results: queues keep
-    /// their order, so that this one's jobs were taken.
+    /// Whether this leader has published the stage's jobs.
+    pub(crate) const fn is_published(&self) -> bool {
+        self.published.is_some()
+    }
+
+    /// Whether a stage of the same kind, all of whose jobs were published after this one's, has results since: queues
+    /// keep their order, so that this one's jobs were taken.
     pub(crate) fn is_overtaken_by(&self, other: &Self) -> bool {
-        let (Some((_, own)), Some((theirs, _))) = (self.published, other.published) else {
+        let (Some(own), Some(theirs)) = (self.published, other.published) else {
             return false;
         };
-        let same_stage = match (self.shown, other.shown) {
-            (Some((own, _)), Some((theirs, done))) => own == theirs && done > 0,
+        let has_new_results = match (self.shown, other.shown) {
+            (Some((own, _)), Some((stage, done))) => own == stage && done > theirs.done,
             _ => false,
         };
-        same_stage && theirs > own
+        has_new_results && theirs.first > own.last
     }
 }
 

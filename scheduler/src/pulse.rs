@@ -15,6 +15,8 @@ pub(crate) struct Pulse {
 struct Lane {
     probed: Option<u64>,
     depth: Option<Result<u64, String>>,
+    /// Whether anybody takes messages, when last asked.
+    consumers: Option<u64>,
     /// Head since which jobs wait and no result has arrived.
     waiting_since: Option<u64>,
 }
@@ -55,8 +57,21 @@ impl Pulse {
             return;
         }
         lane.probed = Some(head.get());
-        let depth = match tokio::time::timeout(at_most, queue.depth(route)).await {
-            Ok(Ok(depth)) => Ok(depth),
+        let ask = async {
+            queue.health().await?;
+            let depth = queue.depth(route).await?;
+            // Only said to an operator.
+            let consumers = match depth {
+                0 => None,
+                _ => queue.consumers(route).await.ok(),
+            };
+            Ok::<_, nexis_ports::QueueError>((depth, consumers))
+        };
+        let depth = match tokio::time::timeout(at_most, ask).await {
+            Ok(Ok((depth, consumers))) => {
+                lane.consumers = consumers;
+                Ok(depth)
+            }
             Ok(Err(fault)) => Err(fault.to_string()),
             Err(_elapsed) => Err(format!("the queue gave no answer within {at_most:?}")),
         };
@@ -78,7 +93,7 @@ impl Pulse {
             _ if overtaken => Supply::Taken,
             // One look may see what was published a moment ago.
             Some(Ok(depth)) if lane.waiting_since.is_some_and(|since| since < head.get()) => {
-                Supply::Starved(starved(route, *depth))
+                Supply::Starved(starved(route, *depth, lane.consumers))
             }
             Some(Ok(_)) | None => Supply::Waiting,
         }
@@ -86,12 +101,13 @@ impl Pulse {
 }
 
 /// For an operator.
-pub(crate) fn starved(route: Route, depth: u64) -> String {
+pub(crate) fn starved(route: Route, depth: u64, consumers: Option<u64>) -> String {
     let name = route.name();
-    format!(
-        "{depth} jobs wait in the queue of {name} jobs and no result arrives: no worker takes them, or no worker can \
-         finish one; look at the workers and their log"
-    )
+    let who = match consumers {
+        Some(0) => "no worker is connected: start one",
+        _ => "look at the workers and their log: none takes them, or none can finish one",
+    };
+    format!("{depth} jobs wait in the queue of {name} jobs and no result arrives; {who}")
 }
 
 #[cfg(test)]

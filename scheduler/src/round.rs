@@ -61,6 +61,15 @@ impl Scheduler {
         if let Some(why) = notes.watch.waits_for_stores(at.head) {
             return Ok(Step::Held(why));
         }
+        if !full && !notes.watch.is_published() {
+            // A new process leads, and its queue may be a new one: whoever takes the jobs now gets time to do them.
+            let anew = Supply::Starved("its jobs are published anew".to_owned());
+            let (allotted, _) = self.deadline(&plan, tally.stage);
+            let stage = (at.interval, tally.stage);
+            notes.clock.observe(stage, at.head, allotted, &anew);
+            self.republish_if_stuck(&plan, tally, notes.watch).await?;
+            return Ok(Step::Waits);
+        }
         if !full {
             notes.overtaken |= self.only_extra_rows_wait(&plan, tally, notes.watch).await?;
             let late = self.is_late(at, &plan, tally.stage, &mut notes);
@@ -104,16 +113,21 @@ impl Scheduler {
         });
     }
 
-    /// Counts the blocks since the last look, and says whether the stage's deadline has passed.
-    fn is_late(&self, at: At, plan: &RoundPlan, stage: Stage, notes: &mut Notes<'_>) -> bool {
+    /// Blocks that a stage gets, and the block before which it does not close whoever is missing.
+    fn deadline(&self, plan: &RoundPlan, stage: Stage) -> (u64, u64) {
         let (miners, clips) = (
             self.options.miners_deadline_blocks,
             self.options.clips_deadline_blocks,
         );
-        let (allotted, planned) = match stage {
+        match stage {
             Stage::Miners => (miners, plan.miners_deadline),
             Stage::Clips | Stage::Closed => (clips.saturating_sub(miners), plan.clips_deadline),
-        };
+        }
+    }
+
+    /// Counts the blocks since the last look, and says whether the stage's deadline has passed.
+    fn is_late(&self, at: At, plan: &RoundPlan, stage: Stage, notes: &mut Notes<'_>) -> bool {
+        let (allotted, planned) = self.deadline(plan, stage);
         let supply = match (notes.watch.failed.take(), route_of(stage)) {
             (Some(fault), _) => Supply::Unavailable(fault),
             (None, Some(route)) => notes.pulse.supply(route, at.head, notes.overtaken),
@@ -132,12 +146,14 @@ impl Scheduler {
         tally: Tally,
         overtaken: bool,
     ) -> Result<Option<String>, SchedulerError> {
-        if overtaken {
+        // One miner's job may be the only one and fail whoever takes it; that all of several do is not their doing.
+        if overtaken && (tally.done > 0 || tally.expected == 1) {
             return Ok(None);
         }
         let depth = self.ports.queue.depth(route).await?;
         if depth > 0 {
-            return Ok(Some(pulse::starved(route, depth)));
+            let consumers = self.ports.queue.consumers(route).await.ok();
+            return Ok(Some(pulse::starved(route, depth, consumers)));
         }
         Ok((tally.done == 0).then(|| {
             format!(

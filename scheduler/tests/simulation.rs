@@ -9,6 +9,8 @@
 mod chain;
 #[path = "world/gates.rs"]
 mod gates;
+#[path = "world/outages.rs"]
+mod outages;
 #[path = "world/validator.rs"]
 mod validator;
 #[path = "world/worker.rs"]
@@ -19,11 +21,14 @@ use nexis_protocol::IntervalId;
 use nexis_scheduler::ledger;
 use nexis_testkit::eventually;
 use nexis_wire::{RoundPlan, Wire};
+use outages::Outage;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use validator::{BLOCKS, DEADLINES, Draws, Ending, Op, PATIENCE, World};
 
 const SEEDS: u64 = 32;
+/// Blocks in which the intervals of an outage are decided.
+const CATCH_UP: u64 = 16;
 const SIDE_BY_SIDE: usize = 4;
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -58,6 +63,10 @@ fn assert_same(name: &str, ops: &[Op], ending: &Ending) {
     for (interval, text) in &calm.decisions {
         let ours = ending.decisions.get(interval);
         assert_eq!(ours, Some(text), "{name}, interval {interval}: {ops:?}");
+    }
+    if ops.iter().any(|op| matches!(op, Op::Outage { .. })) {
+        // Blocks passed while nothing could be done: the run had to be longer. Weights: see `tests/epochs`.
+        return;
     }
     assert_eq!(ending.decisions, calm.decisions, "{name}: {ops:?}");
     assert_eq!(ending.weights, calm.weights, "{name}: {ops:?}");
@@ -102,19 +111,34 @@ fn side_by_side(count: u64, work: impl Fn(u64) + Sync) {
 
 fn drawn(seed: u64) -> Vec<Op> {
     let mut draws = Draws::of(seed, 0);
-    let mut ops = Vec::new();
-    for _ in 0..BLOCKS {
+    let (mut ops, mut turned) = (Vec::new(), 0);
+    while turned < BLOCKS {
         let who = usize::try_from(draws.below(2)).unwrap();
         let calls = u32::try_from(draws.below(70)).unwrap();
-        match draws.below(24) {
+        match draws.below(28) {
             0..=4 => ops.push(Op::Sleep { who, calls }),
             5..=7 => ops.push(Op::Die { who, calls }),
             8 => ops.push(Op::DieAll { who, calls }),
             9 => ops.push(Op::LoseBoard),
             10 => ops.push(Op::SwallowSubmission),
+            // One in three lists has outages, so that the others are compared to the last block.
+            11..=13 if seed.is_multiple_of(3) => {
+                let kinds = Outage::ALL;
+                let what = kinds[usize::try_from(draws.below(kinds.len() as u64)).unwrap()];
+                let blocks = 1 + draws.below((BLOCKS - turned).min(12));
+                turned += blocks;
+                ops.push(Op::Outage { what, blocks });
+                continue;
+            }
+            14 => ops.push(Op::RestoreArchive),
+            15 => ops.push(Op::Junk),
             _ => {}
         }
         ops.push(Op::Block);
+        turned += 1;
+    }
+    if ops.iter().any(|op| matches!(op, Op::Outage { .. })) {
+        ops.extend(blocks(CATCH_UP));
     }
     ops
 }
@@ -250,4 +274,52 @@ fn found_once_a_board_that_is_lost_twice_in_one_round_is_scored_once() {
     ops.extend([Op::LoseBoard, Op::Block]);
     ops.extend(blocks(BLOCKS - 6));
     check("the board is lost twice", None, &ops);
+}
+
+/// Whatever is unavailable, for less or for more than any deadline: the same decisions, and an operator hears of it.
+#[test]
+fn our_own_outage_is_no_verdict_about_miners() {
+    const LENGTHS: [u64; 3] = [2, 5, 25];
+    let cases = Outage::ALL.len() * LENGTHS.len();
+    side_by_side(cases as u64, |number| {
+        let number = usize::try_from(number).unwrap();
+        let (what, length) = (
+            Outage::ALL[number / LENGTHS.len()],
+            LENGTHS[number % LENGTHS.len()],
+        );
+        // The block before an interval becomes eligible, and the following ones: every stage is hit by some case.
+        let before = 6 + number as u64 % 5;
+        let mut ops = blocks(before);
+        ops.push(Op::Outage {
+            what,
+            blocks: length,
+        });
+        ops.extend(blocks(BLOCKS - before - length + CATCH_UP));
+        let name = format!("{what:?} for {length} blocks after {before}");
+        let ending = run(&name, None, &ops);
+        assert_same(&name, &ops, &ending);
+        let shows = matches!(
+            what,
+            Outage::Queue | Outage::Workers | Outage::HungWorkers | Outage::Stores
+        );
+        if length == 25 && shows {
+            assert!(ending.held > 0, "{name}: no alert");
+        }
+    });
+}
+
+#[test]
+fn results_that_cannot_be_read_are_done_again() {
+    let mut ops = vec![Op::Junk];
+    ops.extend(blocks(BLOCKS));
+    check("junk", None, &ops);
+}
+
+/// Found in a review: the board remembered the interval as retired, and it was never decided again.
+#[test]
+fn an_interval_that_a_restored_archive_does_not_have_is_decided_again() {
+    let mut ops = blocks(20);
+    ops.push(Op::RestoreArchive);
+    ops.extend(blocks(BLOCKS - 20));
+    check("a restored archive", None, &ops);
 }

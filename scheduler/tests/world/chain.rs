@@ -38,6 +38,10 @@ pub struct SimChain {
     /// The next submission reaches the chain, and its caller never hears of it.
     pub swallow: AtomicBool,
     pub swallowed: AtomicBool,
+    /// Whether it answers nobody who asks for its head.
+    pub unavailable: AtomicBool,
+    /// Times its head was asked for.
+    pub asked: AtomicU64,
 }
 
 impl SimChain {
@@ -50,6 +54,8 @@ impl SimChain {
             resolved: Mutex::default(),
             swallow: AtomicBool::new(false),
             swallowed: AtomicBool::new(false),
+            unavailable: AtomicBool::new(false),
+            asked: AtomicU64::new(0),
         }
     }
 }
@@ -72,6 +78,10 @@ fn head(number: u64) -> Head {
 #[async_trait]
 impl Chain for SimChain {
     async fn head(&self) -> Result<Head, ChainError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.unavailable.load(Ordering::SeqCst) {
+            return Err(ChainError::Unavailable("switched off".to_owned()));
+        }
         Ok(head(*self.head.borrow()))
     }
 
@@ -93,7 +103,9 @@ impl Chain for SimChain {
         let own = hotkey(0);
         let mut roster = StillChain::new(block, (0..NEURONS).map(hotkey), own).roster;
         roster.hash = head(block).hash;
-        let commitments = (1..NEURONS).map(|uid| (hotkey(uid), "a".repeat(128)));
+        // An account each.
+        let commitment = |uid: u8| format!("{uid:032x}{}", "a".repeat(96));
+        let commitments = (1..NEURONS).map(|uid| (hotkey(uid), commitment(uid)));
         roster.commitments = commitments.collect();
         if let Some(own) = roster.neurons.first_mut() {
             own.validator_permit = true;

@@ -1,5 +1,6 @@
 //! Gates in front of board and archive, at which a scheduler can be stopped in the middle of whatever it does.
 
+use crate::outages::Switches;
 use async_trait::async_trait;
 use nexis_ports::conformance::looked_on::{BoardCall, Onlooker};
 use nexis_ports::{Archive, ArchiveError};
@@ -72,6 +73,7 @@ impl Gate {
 }
 
 pub struct GatedArchive<A> {
+    pub switches: Arc<Switches>,
     pub gate: Gate,
     pub inner: A,
     /// Different bytes that were stored of a round, by object.
@@ -79,6 +81,13 @@ pub struct GatedArchive<A> {
 }
 
 impl<A> GatedArchive<A> {
+    fn check(&self, name: &str) -> Result<(), ArchiveError> {
+        if self.switches.archive.load(Ordering::SeqCst) && name.starts_with("rounds/") {
+            return Err(ArchiveError::Unavailable("switched off".to_owned()));
+        }
+        Ok(())
+    }
+
     fn note(&self, name: &str, bytes: &[u8]) {
         if name.starts_with("rounds/") && !name.ends_with("/quarantine.json") {
             let mut stored = self.stored.lock().unwrap();
@@ -94,6 +103,7 @@ impl<A> GatedArchive<A> {
 impl<A: Archive> Archive for GatedArchive<A> {
     async fn put(&self, name: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
         self.gate.pass().await;
+        self.check(name)?;
         self.inner.put(name, bytes).await?;
         self.note(name, bytes);
         Ok(())
@@ -101,6 +111,7 @@ impl<A: Archive> Archive for GatedArchive<A> {
 
     async fn create(&self, name: &str, bytes: &[u8]) -> Result<bool, ArchiveError> {
         self.gate.pass().await;
+        self.check(name)?;
         let created = self.inner.create(name, bytes).await?;
         if created {
             self.note(name, bytes);

@@ -2,17 +2,17 @@
 
 use crate::chain::SimChain;
 use crate::gates::{Gate, GatedArchive};
+use crate::outages::{self, IndexStore, Outage, SwitchedQueue, Switches};
 use crate::worker::{Treatment, is_slow, work};
 use nexis_local::{
     DirArchive, HandClock, LocalBoard, LocalBoardError, LocalQueue, LocalQueueOptions,
 };
 use nexis_ports::conformance::looked_on::LookedOn;
-use nexis_ports::conformance::still::NoBucket;
 use nexis_ports::{Board, Queue, Route, Stage};
 use nexis_protocol::calendar::Calendar;
 use nexis_protocol::profile::Profile;
 use nexis_protocol::{BlockNumber, Digest, IntervalId, Netuid};
-use nexis_scheduler::{Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts, ledger};
+use nexis_scheduler::{Event, Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts, ledger};
 use nexis_testkit::{answered_within, eventually};
 use nexis_wire::JobRules;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +30,8 @@ const START: u64 = 95;
 pub const BLOCKS: u64 = 70;
 /// Blocks after opening at which the miner stage and the clip stage close whoever is missing.
 pub const DEADLINES: (u64, u64) = (2, 4);
+/// Rounds that are open at one time.
+const OPEN_ROUNDS: usize = 2;
 /// The board counts it by the hand-turned clock, a scheduler by its own.
 const LEASE: Duration = Duration::from_secs(3);
 /// A run takes well under a second of work.
@@ -78,6 +80,12 @@ pub enum Op {
     LoseBoard,
     /// The next submission reaches the chain, and the process dies before it hears of it.
     SwallowSubmission,
+    /// Something is unavailable for so many blocks.
+    Outage { what: Outage, blocks: u64 },
+    /// The archive is restored from a backup that does not have the newest decided interval; the board lives.
+    RestoreArchive,
+    /// From now on each job's first result is junk.
+    Junk,
     /// Everybody works until nothing is left to do; then comes the next block.
     Block,
 }
@@ -89,6 +97,8 @@ pub struct Ending {
     pub decisions: BTreeMap<IntervalId, String>,
     /// Per epoch: uids and shares of every submission.
     pub weights: BTreeMap<u64, Vec<(Vec<u16>, Vec<u16>)>>,
+    /// Alerts that an interval does not go on.
+    pub held: u64,
     /// Per interval: results that came too late.
     pub late: BTreeMap<IntervalId, Vec<String>>,
 }
@@ -115,20 +125,38 @@ pub struct Process {
     schedulers: Vec<Seat>,
 }
 
+impl Process {
+    /// Whatever they had taken is handed out again.
+    pub async fn stop_workers(&mut self) {
+        for task in self.workers.drain(..) {
+            task.abort();
+            let _aborted = task.await.is_err();
+        }
+    }
+
+    /// Whether no scheduler is awake.
+    pub fn is_asleep(&self) -> bool {
+        self.schedulers.iter().all(|seat| seat.gate.is_shut())
+    }
+}
+
 pub struct World<'a> {
     /// Says which run this is when something is wrong.
     name: String,
     /// Draws what workers do wrong, when they do.
     workers: Option<Draws>,
     pub working: bool,
-    folder: &'a Path,
+    pub folder: &'a Path,
     pub archive: DirArchive,
     pub chain: Arc<SimChain>,
     clock: Arc<HandClock>,
-    stored: Arc<Mutex<BTreeMap<String, Vec<Vec<u8>>>>>,
+    pub stored: Arc<Mutex<BTreeMap<String, Vec<Vec<u8>>>>>,
+    pub switches: Arc<Switches>,
+    /// Whether stores were ever unreachable.
+    pub stores_failed: bool,
     started: u64,
     /// Decided rounds whose evidence was worked through again; what is stored never changes.
-    replayed: BTreeSet<IntervalId>,
+    pub replayed: BTreeSet<IntervalId>,
 }
 
 /// No two decisions are made at one time: a time stamp that was put back shows.
@@ -150,6 +178,8 @@ impl<'a> World<'a> {
             chain: Arc::new(SimChain::at(START)),
             clock: Arc::new(HandClock::new()),
             stored: Arc::default(),
+            switches: Arc::default(),
+            stores_failed: false,
             started: 0,
             replayed: BTreeSet::new(),
         }
@@ -178,6 +208,15 @@ impl<'a> World<'a> {
             workers: Vec::new(),
             schedulers: Vec::new(),
         };
+        self.start_workers(&mut process);
+        for _ in 0..2 {
+            let scheduler = self.scheduler(&process);
+            process.schedulers.push(scheduler);
+        }
+        process
+    }
+
+    pub fn start_workers(&mut self, process: &mut Process) {
         for route in Route::ALL.into_iter().filter(|_| self.working) {
             self.started += 1;
             let seed = self.workers.as_mut().map(|draws| draws.below(1 << 40));
@@ -190,15 +229,11 @@ impl<'a> World<'a> {
             };
             let board: Arc<dyn Board> = process.board.clone();
             let queue: Arc<dyn Queue> = process.queue.clone();
+            let switches = Arc::clone(&self.switches);
             process
                 .workers
-                .push(tokio::spawn(work(board, queue, route, treatment)));
+                .push(tokio::spawn(work(board, queue, route, switches, treatment)));
         }
-        for _ in 0..2 {
-            let scheduler = self.scheduler(&process);
-            process.schedulers.push(scheduler);
-        }
-        process
     }
 
     /// Opens the journal. An aborted call may still be on its way to the disk and hold the folder for a moment.
@@ -218,20 +253,24 @@ impl<'a> World<'a> {
         self.started += 1;
         let gate = Gate::open();
         let ports = SchedulerPorts {
-            queue: process.queue.clone(),
+            queue: Arc::new(SwitchedQueue {
+                inner: process.queue.clone(),
+                switches: Arc::clone(&self.switches),
+            }),
             board: Arc::new(LookedOn::new((*process.board).clone(), gate.clone())),
             chain: self.chain.clone(),
             archive: Arc::new(GatedArchive {
+                switches: Arc::clone(&self.switches),
                 gate: gate.clone(),
                 inner: self.archive.clone(),
                 stored: Arc::clone(&self.stored),
             }),
-            bucket: Arc::new(NoBucket),
+            bucket: Arc::new(IndexStore(Arc::clone(&self.switches))),
         };
         let options = SchedulerOptions {
             name: format!("scheduler-{}", self.started),
             rules: JobRules::plain(Netuid::new(70), profile()),
-            record_info: None,
+            record_info: Some(outages::index()),
             index: nexis_scheduler::IndexLimits::default(),
             exclude: BTreeSet::new(),
             miners_deadline_blocks: DEADLINES.0,
@@ -240,11 +279,17 @@ impl<'a> World<'a> {
             republish_after: Duration::from_millis(300),
             poll: Duration::from_millis(5),
             submit: true,
-            max_open_rounds: 2,
+            max_open_rounds: OPEN_ROUNDS,
             retry_unit: Duration::from_millis(1),
             clock: never_the_same_time,
         };
-        let scheduler = Scheduler::new(ports, options, Arc::new(|_| {}));
+        let switches = Arc::clone(&self.switches);
+        let observe = move |event: &Event| {
+            if matches!(event, Event::Held { .. }) {
+                switches.held.fetch_add(1, Ordering::SeqCst);
+            }
+        };
+        let scheduler = Scheduler::new(ports, options, Arc::new(observe));
         let task = tokio::spawn(async move { scheduler.run(CancellationToken::new()).await });
         Seat {
             gate,
@@ -286,7 +331,9 @@ impl<'a> World<'a> {
                 return Some(format!("round {interval} is to be decided"));
             }
             let missing = process.board.missing(interval, tally.stage).await.unwrap();
-            if missing.is_empty() || missing.iter().any(|id| !is_slow(id)) {
+            // Held for a while after the stores were unreachable.
+            let held = missing.is_empty() && self.stores_failed;
+            if !held && (missing.is_empty() || missing.iter().any(|id| !is_slow(id))) {
                 return Some(format!(
                     "round {interval} in {:?} waits for {missing:?}",
                     tally.stage
@@ -294,7 +341,9 @@ impl<'a> World<'a> {
             }
         }
         let archive = self.archive.clone();
-        if let Some(eligible) = calendar.newest_eligible(BlockNumber::new(head))
+        let open = process.board.rounds().await.unwrap().len();
+        if open < OPEN_ROUNDS
+            && let Some(eligible) = calendar.newest_eligible(BlockNumber::new(head))
             && ledger::load_plan(&archive, eligible)
                 .await
                 .unwrap()
@@ -304,7 +353,9 @@ impl<'a> World<'a> {
         }
         let open = ledger::undecided(&archive).await.unwrap();
         let known = process.board.rounds().await.unwrap();
-        if let Some(lost) = open.iter().find(|id| !known.contains(id)) {
+        if known.len() < OPEN_ROUNDS
+            && let Some(lost) = open.iter().find(|id| !known.contains(id))
+        {
             return Some(format!("round {lost} is lost"));
         }
         let epoch = calendar.weight_epoch(BlockNumber::new(head));
@@ -428,6 +479,11 @@ impl<'a> World<'a> {
                 std::fs::remove_dir_all(self.folder.join("board")).unwrap();
                 process = self.process();
             }
+            Op::Outage { what, blocks } => process = self.outage(what, blocks, process).await,
+            Op::RestoreArchive => process = self.restore_archive(process).await,
+            Op::Junk => {
+                self.switches.junk.lock().unwrap().get_or_insert_default();
+            }
             Op::Block => {
                 process = self.finish_block(process).await;
                 self.turn();
@@ -516,6 +572,7 @@ impl<'a> World<'a> {
                 .push((uids.clone(), shares.clone()));
         }
         Ending {
+            held: self.switches.held.load(Ordering::SeqCst),
             decisions,
             weights,
             late,

@@ -2,6 +2,7 @@
 
 use crate::PATIENCE;
 use crate::chain::uid_of;
+use crate::outages::Switches;
 use nexis_ports::{Board, Posted, Settlement, Stage};
 use nexis_protocol::claim::{Claims, RowFacts};
 use nexis_protocol::clip::ClipVerdict;
@@ -15,6 +16,7 @@ use nexis_wire::{
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Its report never comes before its stage is closed.
@@ -163,21 +165,57 @@ pub enum Treatment {
     Twice,
 }
 
+/// What a job came to when no store was reached to the end of its budget.
+fn unreachable(route: nexis_ports::Route, body: &[u8]) -> Vec<u8> {
+    let fault = Some("connection refused".to_owned());
+    match route {
+        nexis_ports::Route::Miner => {
+            let mut report = miner_report(&MinerJob::decode(body).unwrap());
+            report.outcome = ReportOutcome::Rejected {
+                reasons: vec![Reason::MissingSubmissionFiles],
+                detail: "no store answers".to_owned(),
+                notes: BTreeMap::new(),
+            };
+            report.unreachable = fault;
+            report.encode()
+        }
+        nexis_ports::Route::Clip => {
+            let mut report = clip_report(&ClipJob::decode(body).unwrap());
+            let clip_id = ClipJob::decode(body).unwrap().clip_id;
+            report.verdict.failures = vec![Reason::MissingClipAsset { clip_id }];
+            report.unreachable = fault;
+            report.encode()
+        }
+    }
+}
+
 /// Works off one route until the queue ends.
 pub async fn work(
     board: Arc<dyn Board>,
     queue: Arc<dyn nexis_ports::Queue>,
     route: nexis_ports::Route,
+    switches: Arc<Switches>,
     mut treatment: impl FnMut() -> Treatment,
 ) {
     let mut deliveries = queue.consume(route, 3).await.unwrap();
+    // Held while it hangs.
+    let mut hung = Vec::new();
     while let Ok(delivery) = deliveries.next().await {
+        if switches.hung.load(Ordering::SeqCst) {
+            hung.push(delivery);
+            continue;
+        }
         let how = treatment();
         if how == Treatment::Dropped {
             drop(delivery);
             continue;
         }
-        let (id, bytes) = result(route, &delivery.message.body);
+        let (id, mut bytes) = result(route, &delivery.message.body);
+        if switches.stores.load(Ordering::SeqCst) {
+            bytes = unreachable(route, &delivery.message.body);
+        } else if switches.is_first(&id) {
+            bytes = [&b"junk"[..], &bytes[..9]].concat();
+        }
         if is_slow(&id) {
             post_when_late(Arc::clone(&board), id, bytes);
             delivery.settle(Settlement::Ack).await.unwrap();

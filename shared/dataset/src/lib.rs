@@ -21,10 +21,12 @@ mod file;
 mod limits;
 mod quiet;
 mod read;
+mod survey;
 mod take;
 mod write;
 
 pub use error::DatasetError;
 pub use limits::Limits;
 pub use read::{REQUIRED, read};
+pub use survey::needed_memory;
 pub use write::{WriteError, write};

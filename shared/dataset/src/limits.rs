@@ -49,16 +49,25 @@ impl Limits {
         self.decoded_bytes / 16
     }
 
+    /// Most bytes of text, of pages, and most values that are kept, of a file of that length.
+    pub(crate) fn shares(&self, file: usize) -> (usize, usize, usize) {
+        (self.text(file), self.pages(file), self.kept(file))
+    }
+
     /// What a file of that length may cost.
     pub(crate) fn budget(&self, file: usize) -> Budget {
         let room = |floor: usize, each: usize| floor.saturating_add(file.saturating_mul(each));
         Budget::new(
             self.pages(file),
             room(self.decoded_bytes / 64, SLOTS_EACH),
-            room(self.decoded_bytes / 512, KEPT_EACH),
+            self.kept(file),
             self.text(file),
             self.row_text_bytes,
         )
+    }
+
+    fn kept(&self, file: usize) -> usize {
+        (self.decoded_bytes / 512).saturating_add(file.saturating_mul(KEPT_EACH))
     }
 
     fn pages(&self, file: usize) -> usize {

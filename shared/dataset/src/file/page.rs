@@ -137,11 +137,7 @@ impl<'a> Pages<'a> {
                 .split_at_checked(compressed)
                 .ok_or(broken("a page is shorter than its header says"))?;
             self.rest = after;
-            self.seen += i64::from(match header.kind {
-                DATA => header.data.values,
-                DATA_V2 => header.second.values,
-                _ => 0,
-            });
+            self.seen += i64::from(header.values());
             let plain = header.plain_bytes()?;
             let bytes = self.decompress(&header, body, plain, budget)?;
             return Ok(Some(header.page(bytes)));
@@ -175,7 +171,54 @@ impl<'a> Pages<'a> {
     }
 }
 
+/// What the headers of a chunk's pages say, without a page being decompressed.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Survey {
+    /// Bytes of the largest page of values.
+    pub(crate) largest: usize,
+    /// Bytes of all of them.
+    pub(crate) data: usize,
+    /// Bytes of the dictionary.
+    pub(crate) dictionary: usize,
+}
+
+/// Surveys a chunk.
+pub(crate) fn survey(file: &[u8], chunk: &Chunk) -> Result<Survey> {
+    let mut pages = Pages::of(file, chunk)?;
+    let mut survey = Survey::default();
+    while pages.seen < pages.total && !pages.rest.is_empty() {
+        let (header, length) = Header::read(&pages.rest[..pages.rest.len().min(HEADER_BYTES)])?;
+        header.check()?;
+        let compressed = usize::try_from(header.compressed).unwrap_or(0);
+        let end = length.saturating_add(compressed);
+        pages.rest = pages.rest.get(end..).unwrap_or_default();
+        let decompressed = usize::try_from(header.decompressed).unwrap_or(0);
+        let bytes = if pages.codec.is_none() {
+            compressed
+        } else {
+            decompressed
+        };
+        if header.kind == DICTIONARY {
+            survey.dictionary = survey.dictionary.saturating_add(bytes);
+            continue;
+        }
+        pages.seen += i64::from(header.values());
+        survey.largest = survey.largest.max(bytes);
+        survey.data = survey.data.saturating_add(bytes);
+    }
+    Ok(survey)
+}
+
 impl Header {
+    /// Values and nulls of the page.
+    fn values(&self) -> i32 {
+        match self.kind {
+            DATA => self.data.values,
+            DATA_V2 => self.second.values,
+            _ => 0,
+        }
+    }
+
     /// A header and its length.
     fn read(bytes: &[u8]) -> Result<(Self, usize)> {
         let mut header = Self::default();

@@ -99,6 +99,11 @@ impl Address {
         self.scheme
     }
 
+    /// Whether its scheme stands for TLS.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self.scheme, "amqps" | "rediss" | "wss" | "https")
+    }
+
     /// The host: a name or an IP address, without brackets.
     pub fn host(&self) -> &str {
         &self.host

@@ -3,7 +3,7 @@
 use super::sources::Collected;
 use super::table::{Kind, PROFILE_PREFIX, RETIRED, TABLE};
 use super::{Origin, Settings, reader};
-use crate::address;
+use crate::address::{self, Address};
 use crate::redact::{Redactor, Words};
 use std::fmt::Write as _;
 
@@ -47,7 +47,12 @@ pub(super) fn shown(collected: &Collected) -> Vec<Shown> {
 /// Addresses of node providers carry keys in user, path or query: of each address only scheme and host are shown, and
 /// of what is no address nothing that may be credentials.
 pub(super) fn without_credentials(value: &str) -> String {
-    // A comma may be part of a password: only an address begins a new item.
+    let shown: Vec<String> = items(value).iter().map(|item| shown_item(item)).collect();
+    shown.join(",")
+}
+
+/// What commas separate. A comma may be part of a password: only an address begins a new item after one.
+fn items(value: &str) -> Vec<String> {
     let mut items: Vec<String> = Vec::new();
     for part in value.split(',') {
         match items.last_mut() {
@@ -58,8 +63,7 @@ pub(super) fn without_credentials(value: &str) -> String {
             _ => items.push(part.trim().to_owned()),
         }
     }
-    let shown: Vec<String> = items.iter().map(|item| shown_item(item)).collect();
-    shown.join(",")
+    items
 }
 
 fn shown_item(item: &str) -> String {
@@ -91,7 +95,19 @@ pub(super) fn hidden(collected: &Collected) -> Redactor {
         if entry.kind == Kind::Secret {
             words.secret(text);
         }
-        for address in address::list(text, &SCHEMES).unwrap_or_default() {
+        for item in items(text) {
+            let Ok(address) = Address::parse(&item, &SCHEMES) else {
+                // Nobody will be able to use it; what stands where credentials do is hidden all the same.
+                let rest = item
+                    .split_once("://")
+                    .map_or(item.as_str(), |(_, rest)| rest);
+                if let Some((credentials, _)) = rest.rsplit_once('@') {
+                    words.secret(credentials);
+                    let password = credentials.split_once(':').map(|(_, password)| password);
+                    words.secret(password.unwrap_or_default());
+                }
+                continue;
+            };
             words.extend(address.redactor());
             if address.tail().len() >= KEY_FROM {
                 words.secret(address.tail());

@@ -110,7 +110,7 @@ fn check_tls(s: &Settings, r: &mut Reader<'_>) {
             let kind = ProblemKind::Conflict { rule };
             r.collected.problem(Origin::Settings, name, kind);
         };
-        let encrypted = |address: &&Address| address.scheme().ends_with('s');
+        let encrypted = |address: &&Address| address.is_encrypted();
         let (with, without): (Vec<&Address>, Vec<&Address>) =
             addresses.into_iter().partition(encrypted);
         if let (Some(one), Some(other)) = (with.first(), without.first()) {

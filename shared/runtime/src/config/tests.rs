@@ -88,7 +88,7 @@ fn all_problems_come_together_each_with_its_place_and_the_nearest_name() {
         ".env:3: line: not of the form NAME=value",
         "environment: BT_WALET_NAME: no such setting; did you mean BT_WALLET_NAME?",
         "environment: NEXIS_BANANA_SPLIT: no such setting; `nexis config` lists all",
-        "settings: NEXIS_AMQP_URL: is needed and not set: Address of the broker, amqp://user:password@host/vhost.",
+        "settings: NEXIS_AMQP_URL: is needed and not set: Address of the broker, amqp://user:password@host/vhost, or amqps:// for TLS.",
         "environment: NEXIS_NETUID: cannot read \"70000\"; expected a whole number from 0 to 65535",
         "--sampling: NEXIS_SAMPLING: cannot read \"some\"; expected one of protocol, full",
         "n.toml:4: limits.clip_bytes: cannot read \"64 miles\"; expected a size above zero such as 64MiB",

@@ -2,7 +2,8 @@
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_xml::decode::{Document, try_data};
+use quick_xml::Reader;
+use quick_xml::events::Event;
 use std::error::Error;
 
 /// Longest error code that is taken for one.
@@ -47,12 +48,8 @@ fn refused(status: u16, body: Option<&[u8]>) -> Answer {
     let Some(code) = body.and_then(error_code) else {
         return match (status, body) {
             (404, Some(body)) if body.trim_ascii().is_empty() => Answer::Missing("404".to_owned()),
-            (_, Some(body)) => Answer::Fault(format!(
-                "the answer was {status} with {} bytes that are no S3 error document",
-                body.len()
-            )),
-            (_, None) => Answer::Fault(format!(
-                "the answer was {status} with a body that could not be read"
+            _ => Answer::Fault(format!(
+                "the answer was {status} without an S3 error document"
             )),
         };
     };
@@ -60,31 +57,46 @@ fn refused(status: u16, body: Option<&[u8]>) -> Answer {
     match (status, code.as_str()) {
         // Says nothing about the object: every request would get it.
         (_, "RequestTimeTooSkewed") => Answer::Clock(words),
-        (_, "NoSuchKey" | "NoSuchBucket" | "AccessDenied" | "KeyTooLongError") => {
-            Answer::Missing(words)
-        }
         // 401 is what R2 answers to an access key that it does not know (any more).
-        (401 | 403 | 404, _) => Answer::Missing(words),
+        (401 | 403 | 404, _) | (400, "KeyTooLongError") => Answer::Missing(words),
         _ => Answer::Fault(format!("the store answered {words}")),
     }
 }
 
-/// The code of an S3 error document: `<Error><Code>NoSuchKey</Code>…</Error>`.
-fn error_code(body: &[u8]) -> Option<String> {
-    let mut document = Document::try_from(body).ok()?;
-    let mut root = document.root_element().ok()?;
-    if root.start_el().local() != "Error" {
-        return None;
-    }
-    while let Some(mut tag) = root.next_tag() {
-        if tag.start_el().local() == "Code" {
-            let code = try_data(&mut tag).ok()?;
-            let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-            let fits = !code.is_empty() && code.len() <= MAX_CODE && code.bytes().all(plain);
-            return fits.then(|| code.into_owned());
+/// The code of an S3 error document: `<Error><Code>NoSuchKey</Code>…</Error>`. Linear in the body, unlike the SDK's own
+/// reading, which takes seconds for some thousand nested elements.
+pub(crate) fn error_code(body: &[u8]) -> Option<String> {
+    let mut reader = Reader::from_reader(body);
+    let (mut depth, mut in_code, mut code) = (0_usize, false, None);
+    loop {
+        match reader.read_event().ok()? {
+            Event::Start(start) => {
+                depth += 1;
+                let name = start.local_name();
+                if depth == 1 && name.as_ref() != b"Error" {
+                    return None;
+                }
+                in_code = depth == 2 && name.as_ref() == b"Code";
+            }
+            Event::Text(text) if in_code && code.is_none() => {
+                code = std::str::from_utf8(&text).ok().map(str::to_owned);
+            }
+            Event::End(_) => {
+                in_code = false;
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return code.filter(|code| is_code(code));
+                }
+            }
+            Event::Eof => return None,
+            _ => {}
         }
     }
-    None
+}
+
+fn is_code(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    !text.is_empty() && text.len() <= MAX_CODE && text.bytes().all(plain)
 }
 
 /// An error and its causes, each said once.

@@ -4,6 +4,7 @@
 //! read, and one of its interceptors panics. What decides is the body, its length and Last-Modified (PROTOCOL §6), so
 //! nothing else is handed on.
 
+use crate::answer::error_code;
 use crate::last_modified;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
@@ -14,13 +15,13 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::Headers;
 use aws_smithy_types::body::SdkBody;
-use http_body_util::Limited;
+use http_body_util::{BodyExt as _, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// An error answer is a few hundred bytes of XML. The SDK reads all of it into memory, so an endless one must be cut.
@@ -29,6 +30,8 @@ const MAX_ERROR_BODY: usize = 64 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A miner sets headers on its objects (metadata), as many as its store lets it: 8 KiB at R2, two bytes and up each.
 const MAX_HEADERS: usize = 8192;
+/// Stands for the body of a refusal that is no S3 error document.
+const NO_DOCUMENT: &str = "no S3 error document";
 /// Largest head of an answer, bytes.
 const MAX_HEAD_BYTES: u32 = 1 << 20;
 
@@ -58,8 +61,13 @@ pub(crate) fn http_client() -> SharedHttpClient {
     SharedHttpClient::new(Transport(client))
 }
 
-/// The system's certificate roots. A machine without any can still read stores over plain http.
+/// The system's certificate roots, read once. A machine without any can still read stores over plain http.
 fn tls() -> ClientConfig {
+    static READ: OnceLock<ClientConfig> = OnceLock::new();
+    READ.get_or_init(read_roots).clone()
+}
+
+fn read_roots() -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -104,19 +112,36 @@ impl HttpConnector for Transport {
                 .map(SdkBody::from_body_1_x);
             let mut answer = HttpResponse::try_from(answer)
                 .map_err(|error| ConnectorError::other(error.into(), None))?;
-            keep_what_counts(&mut answer);
+            let kept = kept_headers(answer.headers());
+            *answer.headers_mut() = kept;
+            if !answer.status().is_success() {
+                shorten(&mut answer).await;
+            }
             Ok(answer)
         })
     }
 }
 
-fn keep_what_counts(answer: &mut HttpResponse) {
-    let kept = kept_headers(answer.headers());
-    *answer.headers_mut() = kept;
-    if !answer.status().is_success() {
-        let body = std::mem::replace(answer.body_mut(), SdkBody::taken());
-        *answer.body_mut() = SdkBody::from_body_1_x(Limited::new(body, MAX_ERROR_BODY));
-    }
+/// What is left of the body of an answer that is not a success: its S3 error code, nothing when there was nothing, or a
+/// text that is no error document.
+async fn shorten(answer: &mut HttpResponse) {
+    let body = std::mem::replace(answer.body_mut(), SdkBody::taken());
+    let short = match Limited::new(body, MAX_ERROR_BODY).collect().await {
+        Ok(read) => {
+            let bytes = read.to_bytes();
+            match error_code(&bytes) {
+                Some(code) => format!("<Error><Code>{code}</Code></Error>"),
+                None if bytes.trim_ascii().is_empty() => String::new(),
+                None => NO_DOCUMENT.to_owned(),
+            }
+        }
+        Err(error) => {
+            tracing::debug!(%error, "the body of a refusal could not be read");
+            NO_DOCUMENT.to_owned()
+        }
+    };
+    answer.headers_mut().remove("content-length");
+    *answer.body_mut() = SdkBody::from(short);
 }
 
 /// Length and time of an object, and the store's clock (with which the SDK corrects the time that it signs).

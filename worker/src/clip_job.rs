@@ -74,12 +74,7 @@ pub async fn run(
                 frames: needs_frames,
                 sight: job.rules.pictures,
             };
-            // The made-up miners of listed cases share a process: starting one takes longer than reading a clip.
-            let whose = match frames {
-                Frames::Listed => String::new(),
-                Frames::WhenACheckNeedsThem => job.hotkey.to_string(),
-            };
-            Some(measure(tools.prober, whose, object.bytes.clone(), first_frame, want).await?)
+            Some(measure(tools.prober, object.bytes.clone(), first_frame, want).await?)
         }
         _ => None,
     };
@@ -230,13 +225,12 @@ impl From<Read> for Asset {
 /// Measuring blocks (GStreamer, or a pipe to a child), so it runs off the async threads.
 async fn measure(
     prober: &Arc<Prober>,
-    whose: String,
     clip: Bytes,
     first_frame: Option<Bytes>,
     want: Want,
 ) -> Result<Measured, JobError> {
     let prober = Arc::clone(prober);
-    tokio::task::spawn_blocking(move || prober.measure(&whose, &clip, first_frame.as_deref(), want))
+    tokio::task::spawn_blocking(move || prober.measure(&clip, first_frame.as_deref(), want))
         .await
         .map_err(|fault| JobError::of("measuring a clip", &fault))?
         .map_err(|fault| {

@@ -56,18 +56,16 @@ impl Prober {
     }
 
     /// Measures one clip, and the picture that is said to show what it begins with. Blocks: call it off the async
-    /// threads. What decides about the clip comes from no process that has read the clips of anybody but `whose` it is.
+    /// threads.
     ///
     /// `Err` means that we had nothing to measure it with, never that the clip is bad.
     pub fn measure(
         &self,
-        whose: &str,
         clip: &[u8],
         first_frame: Option<&[u8]>,
         want: Want,
     ) -> Result<Measured, PoolError> {
         let look = self.0.look_at(Asked {
-            whose,
             clip,
             asset: first_frame,
             pictures: if want.frames { FRAMES } else { 0 },

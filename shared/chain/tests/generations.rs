@@ -118,7 +118,7 @@ async fn version_9_does_on_each_runtime_what_it_does_on_the_real_one() {
     let (answers, weights, _, _) = asked("sdk-9.12.2", Spec::S439).await;
     let fault = answers["metagraph"]["fault"].as_str();
     assert!(
-        fault.is_some_and(|fault| fault.contains("NetUid")),
+        fault.is_some_and(|fault| fault.contains("Composite")),
         "{answers}"
     );
     assert_eq!(answers["weights"]["said"], true, "{answers}");

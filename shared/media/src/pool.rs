@@ -27,7 +27,8 @@ pub struct PoolOptions {
     /// Address space of the child that a clip is looked at in once more when the other's did not suffice, bytes. There
     /// is one such child at a time.
     pub large_address_space: u64,
-    /// Wall time of one clip, from the ask to the last answer.
+    /// Wall time of one clip, from the ask to the last answer. It is for a child that hangs; on a busy machine a clip
+    /// must get the processor time that it may take.
     pub wall: Duration,
     /// CPU time of one clip over all threads of its child; whole seconds count.
     pub cpu: Duration,
@@ -48,7 +49,7 @@ impl PoolOptions {
             permits: permits.max(1),
             address_space: 2 << 30,
             large_address_space: 6 << 30,
-            wall: Duration::from_secs(45),
+            wall: Duration::from_secs(180),
             cpu: Duration::from_secs(60),
             clips_per_child: 1_000,
             start: Duration::from_secs(30),
@@ -61,8 +62,6 @@ impl PoolOptions {
 /// What is to be found out about a clip.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// Whose clip it is. What decides a verdict comes from safe Rust, or from a child that has read nobody else's clips.
-    pub whose: &'a str,
     /// The clip.
     pub clip: &'a [u8],
     /// The picture that is said to show what it begins with; looked at when pictures are.
@@ -246,7 +245,6 @@ impl Pool {
     /// Looks at a clip: its size and up to `pictures` pictures.
     pub fn look(&self, clip: &[u8], pictures: u8, budget: Budget) -> Result<Look, PoolError> {
         self.look_at(Asked {
-            whose: "",
             clip,
             asset: None,
             pictures,
@@ -270,20 +268,15 @@ impl Inner {
     fn look_at(self: &Arc<Self>, asked: Asked<'_>) -> Result<Look, PoolError> {
         // A child that somebody's clip has taken over has no say about ordinary clips of others.
         let settled = front::settled(asked.clip);
-        let decides = settled.is_none() || asked.pictures > 0;
-        let mut look = self.look_in_a_child(asked, decides)?;
+        let mut look = self.look_in_a_child(asked)?;
         if let Some(settled) = settled {
             look.size = Ok(settled);
         }
         Ok(look)
     }
 
-    fn look_in_a_child(
-        self: &Arc<Self>,
-        asked: Asked<'_>,
-        decides: bool,
-    ) -> Result<Look, PoolError> {
-        let mut held = self.take(asked.whose, decides)?;
+    fn look_in_a_child(self: &Arc<Self>, asked: Asked<'_>) -> Result<Look, PoolError> {
+        let mut held = self.take()?;
         let process = held.process.as_mut().ok_or(PoolError::NoHello)?;
         let (alone, began) = (process.clips == 0, Instant::now());
         let mut look = process.look(asked, began + self.options.wall, self.options.cpu)?;
@@ -316,17 +309,11 @@ impl Inner {
         Ok(look)
     }
 
-    /// A child at rest. When its answers decide, it has read no clips but those of the same miner.
-    fn take(self: &Arc<Self>, whose: &str, decides: bool) -> Result<Held, PoolError> {
+    fn take(self: &Arc<Self>) -> Result<Held, PoolError> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut place = loop {
-            let fits = |place: &Option<Process>| {
-                let process = place.as_ref();
-                process.is_some_and(|process| process.has_read_only(whose))
-            };
-            let best = idle.iter().rposition(fits);
-            match best.or(idle.len().checked_sub(1)) {
-                Some(best) => break idle.remove(best),
+        let place = loop {
+            match idle.pop() {
+                Some(place) => break place,
                 None => {
                     idle = self
                         .freed
@@ -335,9 +322,6 @@ impl Inner {
                 }
             }
         };
-        if decides {
-            place = place.filter(|process| process.has_read_only(whose));
-        }
         drop(idle);
         // From here on the place goes back on every way out.
         let mut held = Held {

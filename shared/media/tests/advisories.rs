@@ -250,7 +250,6 @@ impl Studio {
 
     fn look(&self, clip: &[u8], asset: Option<&[u8]>, sight: PictureChecks) -> Look {
         let asked = Asked {
-            whose: "",
             clip,
             asset,
             pictures: 0,

@@ -110,7 +110,6 @@ fn every_damaged_clip_ends_in_a_verdict_and_no_place_of_the_pool_is_lost() {
                         _ => PictureChecks::All,
                     };
                     let look = pool.look_at(Asked {
-                        whose: "",
                         clip: &clip,
                         asset: Some(&clip),
                         pictures,

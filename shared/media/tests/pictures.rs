@@ -25,7 +25,6 @@ fn look(pool: &Pool, folder: &Path, clip: &Path) -> Look {
     let first = fs::read(make(folder, "first.png", &how)).unwrap();
     let bytes = fs::read(clip).unwrap();
     let asked = Asked {
-        whose: "",
         clip: &bytes,
         asset: Some(&first),
         pictures: 6,
@@ -109,7 +108,6 @@ fn turned_clips_show_what_ffmpeg_shows() {
     let bytes = fs::read(kept("rot90.mp4")).unwrap();
     let first = fs::read(kept("rot90.jpg")).unwrap();
     let asked = Asked {
-        whose: "",
         clip: &bytes,
         asset: Some(&first),
         pictures: 1,

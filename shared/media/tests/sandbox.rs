@@ -173,7 +173,6 @@ fn a_first_frame_that_takes_the_child_down_costs_only_what_it_would_have_shown()
     let pool = Pool::start(options(1)).unwrap();
     let look = pool
         .look_at(Asked {
-            whose: "",
             clip: &good_clip(),
             asset: Some(b"hostile abort"),
             pictures: 6,
@@ -207,38 +206,6 @@ fn a_clip_whose_child_dies_of_what_others_left_behind_is_looked_at_in_a_fresh_on
     assert_fine(&pool);
 }
 
-/// A child that one miner's clip has taken over has no say about another's.
-#[test]
-fn what_decides_about_a_clip_comes_from_no_child_that_read_another_miners() {
-    let pool = Pool::start(options(1)).unwrap();
-    let asked = |whose, clip, pictures| Asked {
-        whose,
-        clip,
-        asset: None,
-        pictures,
-        sight: PictureChecks::Off,
-        budget: Budget::default(),
-    };
-    // This one ends a child that has read any clip before.
-    let lingering: &[u8] = b"hostile lingering";
-    for whose in ["one", "another", "a third"] {
-        let look = pool.look_at(asked(whose, lingering, 0)).unwrap();
-        assert_eq!((look.lost, pool.replaced()), (None, 0), "{whose}");
-    }
-    pool.look_at(asked("a third", lingering, 0)).unwrap();
-    assert_eq!(pool.replaced(), 1, "its own child is used again");
-    // Pictures are what a model sees, so they decide, too.
-    let golden = good_clip();
-    pool.look_at(asked("one", &golden, 0)).unwrap();
-    pool.look_at(asked("another", &golden, 6)).unwrap();
-    pool.look_at(asked("another", lingering, 0)).unwrap();
-    assert_eq!(
-        pool.replaced(),
-        2,
-        "the child of the pictures was another's alone"
-    );
-}
-
 /// Safe Rust has settled it before.
 #[test]
 fn an_ordinary_clip_has_its_size_whatever_becomes_of_its_child() {
@@ -265,7 +232,6 @@ fn a_child_looks_at_many_clips_in_little_memory() {
     let clips = golden(&["h264_main"]);
     for number in 0..100 {
         let look = pool.look_at(Asked {
-            whose: "",
             clip: &clips[0].1,
             asset: None,
             pictures: 0,

@@ -41,16 +41,7 @@ pub(super) struct Process {
     _lifeline: UnixStream,
     /// Clips it was asked about.
     pub(super) clips: u32,
-    readers: Readers,
     id: u64,
-}
-
-/// Whose clips a child has read.
-#[derive(Debug)]
-enum Readers {
-    Nobody,
-    One(String),
-    Several,
 }
 
 impl Drop for Process {
@@ -89,7 +80,6 @@ impl Process {
             stream,
             _lifeline: lifeline,
             clips: 0,
-            readers: Readers::Nobody,
             id: 0,
         })
     }
@@ -115,15 +105,6 @@ impl Process {
         Ok(process)
     }
 
-    /// Whether it has read no clips but those of this miner.
-    pub(super) fn has_read_only(&self, whose: &str) -> bool {
-        match &self.readers {
-            Readers::Nobody => true,
-            Readers::One(known) => known == whose,
-            Readers::Several => false,
-        }
-    }
-
     /// Asks about a clip. A child that was lost on the way must not be asked again.
     pub(super) fn look(
         &mut self,
@@ -136,11 +117,6 @@ impl Process {
         let asset = asset.unwrap_or_default();
         let memory = in_memory(&[asked.clip, asset]).map_err(PoolError::HandOver)?;
         self.clips += 1;
-        self.readers = if self.has_read_only(asked.whose) {
-            Readers::One(asked.whose.to_owned())
-        } else {
-            Readers::Several
-        };
         self.id += 1;
         self.bound_cpu(cpu);
         let ask = Ask {

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use nexis_protocol::picture::{PictureChecks, Sight};
 
@@ -74,11 +75,14 @@ fn serve(
     Ok(())
 }
 
+/// Wall time that finding a size may take. It is long because the size decides, and must not be another one where the
+/// machine is busy: what ends a clip that takes too much is the bound on processor time.
+const SIZE_TIME: Duration = Duration::from_secs(150);
+
 /// Answers all that is asked about the clip itself, and says whether the asset is to be looked at.
 fn answer(stream: &mut UnixStream, ask: Ask, clip: &[u8]) -> io::Result<bool> {
     let budget = ask.budget();
-    // Twice what pictures may take: the size decides, and on a slow machine it must not be another one.
-    let size = probe(clip, budget.time.saturating_mul(2)).map_err(|error| match error {
+    let size = probe(clip, SIZE_TIME).map_err(|error| match error {
         ProbeError::Memory => NoSize::Memory,
         other => NoSize::Refused(in_words(&other)),
     });

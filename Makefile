@@ -8,6 +8,7 @@ demo:        ## a whole subnet on this machine, judged by a real validator
 test:        ## the whole suite
 	@scripts/setup.sh test
 	@cargo test --workspace --doc --quiet
+	@scripts/previous.sh
 	@cargo nextest run --workspace
 
 ci:          ## what the gate runs

@@ -76,9 +76,6 @@ for older in "bittensor==9.12.2 async-substrate-interface<1.6" "bittensor==10.5.
     fi
   fi
 done
-# A failure is said here; the test that needs the programs fails and says so, too.
-scripts/previous.sh || true
-
 # What data sets are compared with: apart from the others, without pandas, which changes what pyarrow answers.
 parquet=target/venv-parquet
 readers=(pyarrow==26.0.1 pydantic==2.14.4 polars==2.1.0 duckdb==2.0.1)

@@ -1,6 +1,7 @@
 //! What the binary does with messages: those that are none, and those of a real scheduler.
 
 use crate::process::{Worker, broker};
+use crate::stores::empty_store;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use nexis_amqp::AmqpQueue;
@@ -78,7 +79,9 @@ async fn what_cannot_be_read_is_a_dead_letter_with_its_reason_counted_once_and_j
     let redis = Redis::start();
     let folder = tempfile::tempdir().expect("a throw-away folder");
     let queue = broker(&rabbit).await;
-    let worker = Worker::start(folder.path(), &rabbit.url(), &redis.url());
+    let store = empty_store().await;
+    let env = [("NEXIS_R2_ENDPOINT", store.as_str())];
+    let worker = Worker::start_with(folder.path(), &rabbit.url(), &redis.url(), &env);
     let mut letters = unusable();
     let messages = letters
         .iter()
@@ -173,15 +176,19 @@ fn hotkey(uid: u8) -> Hotkey {
 
 async fn scheduler(queue: AmqpQueue, redis: &Redis, folder: &Path, profile: &Profile) -> Scheduler {
     let board = RedisBoard::connect(RedisOptions::new(redis.url(), NETUID));
+    let mut chain = StillChain::new(
+        profile.interval_length_blocks * 11 + 10,
+        [hotkey(0), hotkey(1)],
+        hotkey(0),
+    );
+    // Only who committed credentials is a candidate.
+    let credentials = "a1".repeat(64);
+    chain.roster.commitments.insert(hotkey(1), credentials);
     let ports = SchedulerPorts {
         queue: Arc::new(queue),
         board: Arc::new(board.await.expect("the board is up")),
         // The interval before this one is the newest that may be judged.
-        chain: Arc::new(StillChain::new(
-            profile.interval_length_blocks * 11 + 10,
-            [hotkey(0), hotkey(1)],
-            hotkey(0),
-        )),
+        chain: Arc::new(chain),
         archive: Arc::new(DirArchive::open(folder).expect("an archive")),
         bucket: Arc::new(NoBucket),
     };

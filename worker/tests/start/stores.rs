@@ -18,7 +18,7 @@ const MINERS: u8 = 24;
 const SOON: Duration = Duration::from_secs(120);
 
 /// A store that holds nothing and says so; its address.
-async fn empty_store() -> String {
+pub async fn empty_store() -> String {
     const BODY: &str = "<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code></Error>";
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound");

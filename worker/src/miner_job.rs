@@ -18,10 +18,6 @@ use nexis_wire::{JobRules, MinerJob, MinerReport, PackedRows, ReportOutcome, Scr
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What decoding may take: a share of what the rules allow for any file, and so much more for each of its bytes.
-const DECODING_SHARE: u64 = 8;
-const DECODING_PER_BYTE: u64 = 64;
-
 /// Does one miner job.
 pub async fn run(job: &MinerJob, means: &Means<'_>) -> Result<Looked<MinerReport>, JobError> {
     let report = |outcome, manifest: Option<&Object>, dataset: Option<&Object>| MinerReport {
@@ -171,9 +167,9 @@ async fn judge(
     dataset: Object,
 ) -> Result<(ReportOutcome, Object, Object), JobError> {
     let _place = means.room.compute(Route::Miner).await;
-    let most = (dataset.bytes.len() as u64).saturating_mul(DECODING_PER_BYTE);
+    let limits = limits(&job.rules);
+    let most = nexis_dataset::needed_memory(&dataset.bytes, &limits);
     let allowed = job.rules.decode_memory_bytes;
-    let most = most.saturating_add(allowed / DECODING_SHARE);
     let _working = means.room.working(most.min(allowed)).await;
     let (hotkey, interval, rules) = (job.hotkey.clone(), job.interval, job.rules.clone());
     tokio::task::spawn_blocking(move || {
@@ -185,7 +181,6 @@ async fn judge(
             expected_category: rules.expected_category.as_deref(),
             profile: &rules.profile,
         };
-        let limits = limits(&rules);
         let outcome = screened(&context, &limits, &manifest, &dataset);
         let outcome = shortened(outcome, rules.max_failure_bytes);
         (outcome, manifest, dataset)

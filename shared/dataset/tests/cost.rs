@@ -1,6 +1,6 @@
 //! What small hostile files cost: processor time and peak memory of reading them and checking their rows, each in a
 //! process of its own. Prints the table.
-#![expect(clippy::disallowed_methods, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use nexis_dataset::{Limits, needed_memory, read};
 use nexis_protocol::checks::hard_checks;

@@ -75,7 +75,7 @@ impl Nest<'_> {
         upper: usize,
     ) -> Result<usize> {
         let column = self.levels_of(item)?;
-        let lists = Lists::of(column, field.levels, upper)?;
+        let lists = Lists::of(column, field.levels, field.nullable, upper)?;
         if let ListKind::FixedSize(size) = kind {
             let size = usize::try_from(size).map_err(|_| MISFIT)?;
             if !lists.all_have(size) {
@@ -103,7 +103,7 @@ impl Nest<'_> {
                 repetition: field.levels.repetition + 1,
                 ..field.levels
             };
-            count = Lists::of(self.levels_of(field)?, levels, upper)?.count;
+            count = Lists::of(self.levels_of(field)?, levels, true, upper)?.count;
         } else if field.nullable {
             count = slots(self.levels_of(field)?, field.levels);
             if count > upper {
@@ -155,7 +155,8 @@ struct Lists {
 }
 
 impl Lists {
-    fn of(column: &Column, levels: Levels, upper: usize) -> Result<Self> {
+    /// `nullable`: the list itself may be null; else one inside a null structure counts as empty.
+    fn of(column: &Column, levels: Levels, nullable: bool, upper: usize) -> Result<Self> {
         let mut lists = Self::default();
         // The list that is being counted, unless it is null.
         let mut length = None;
@@ -175,7 +176,8 @@ impl Lists {
             lists.count += 1;
             let first = usize::from(definition >= levels.definition);
             lists.elements += first;
-            length = (definition + 1 >= levels.definition).then_some(first);
+            let is_null = nullable && definition + 1 < levels.definition;
+            length = (!is_null).then_some(first);
         }
         lists.end(length);
         Ok(lists)

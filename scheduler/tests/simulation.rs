@@ -123,7 +123,11 @@ fn drawn(seed: u64) -> Vec<Op> {
             10 => ops.push(Op::SwallowSubmission),
             // One in three lists has outages, so that the others are compared to the last block.
             11..=13 if seed.is_multiple_of(3) => {
-                let kinds = Outage::ALL;
+                // A worker that reaches no store posts nothing while others may try; that is the worker's test.
+                let kinds = Outage::ALL.map(|what| match what {
+                    Outage::Stores => Outage::Workers,
+                    other => other,
+                });
                 let what = kinds[usize::try_from(draws.below(kinds.len() as u64)).unwrap()];
                 let blocks = 1 + draws.below((BLOCKS - turned).min(12));
                 turned += blocks;

@@ -8,7 +8,7 @@ demo:        ## a whole subnet on this machine, judged by a real validator
 test:        ## the whole suite
 	@scripts/setup.sh test
 	@cargo test --workspace --doc --quiet
-	@scripts/previous.sh
+	@-scripts/previous.sh
 	@cargo nextest run --workspace
 
 ci:          ## what the gate runs
@@ -19,7 +19,7 @@ docs-bless:  ## writes generated pages anew
 	@cargo test -q -p nexis-runtime --test configuration_page
 
 fleet:       ## the fleet under faults; NEXIS_FLEET_SCHEDULES and _SEED choose how many and which, _SITES how many side by side
-	@scripts/previous.sh
+	@-scripts/previous.sh
 	@cargo build -q -p nexis-scheduler -p nexis-worker --bins
 	@cargo test -q -p nexis-e2e --test fleet -- --nocapture --test-threads 1
 

@@ -40,6 +40,9 @@ pub enum Command {
     },
     /// What this validator has decided and submitted.
     Status,
+    /// Work on the archive by hand; the validator must not run meanwhile.
+    #[command(subcommand)]
+    Archive(ArchiveCommand),
     /// Could this validator set weights now? Every condition, with what is, what must be and what to do.
     Doctor,
     /// Show the effective settings (secrets hidden) and check them.
@@ -61,6 +64,15 @@ pub enum Command {
         #[arg(long, default_value = "default")]
         hotkey: String,
     },
+}
+
+/// What can be done to the archive by hand.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum ArchiveCommand {
+    /// After a change of NEXIS_PROFILE: begin a new era with the new interval length and weight period. The first
+    /// interval of the era is the first point of the new grid at which the newest interval has ended; rounds and
+    /// submissions that are stored stay as they are and stay readable.
+    Adopt,
 }
 
 /// Flags of `validate`.

@@ -1,5 +1,6 @@
 //! One module per command; this one reads the settings and dispatches.
 
+mod archive;
 mod case;
 mod check;
 mod demo;
@@ -12,10 +13,10 @@ mod validate;
 mod wallet;
 
 use crate::args::{Cli, Command};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use nexis_local::DirArchive;
 use nexis_runtime::{Exit, Settings, Sources, config};
-use nexis_wiring::entry;
+use nexis_wiring::{self as wired, entry};
 
 /// Runs a command to its end.
 pub fn run(cli: Cli) -> Exit {
@@ -77,9 +78,13 @@ async fn dispatch(command: Command, settings: Settings) -> Result<Exit> {
         }
         Command::Replay { intervals } => replay::run(&archive(&settings)?, &intervals).await,
         Command::Status => {
-            print!("{}", status::status(&archive(&settings)?).await?);
+            print!(
+                "{}",
+                status::status(&archive(&settings)?, &wired::profile(&settings)?).await?
+            );
             Ok(Exit::Asked)
         }
+        Command::Archive(command) => archive::run(&settings, command).await,
         Command::Doctor => doctor::run(&settings).await,
         Command::Config { list } => {
             print!(
@@ -105,6 +110,5 @@ fn archive(settings: &Settings) -> Result<DirArchive> {
         "there is no archive in {}: set NEXIS_WORKDIR to the folder that `nexis validate` works in",
         settings.validator.workdir.display()
     );
-    DirArchive::open_shared(&folder)
-        .with_context(|| format!("opening the archive {}", folder.display()))
+    Ok(DirArchive::open_for_reading(&folder))
 }

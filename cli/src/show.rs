@@ -88,6 +88,8 @@ impl Show {
             Event::Following { holder } if self.style == Style::Text => {
                 self.line(&format!("standing by: {holder} leads"));
             }
+            // The log has it, as an error.
+            Event::Alert { .. } => self.finish_bar(),
             Event::Head { .. }
             | Event::Leading
             | Event::Opened { .. }
@@ -326,4 +328,10 @@ fn shorten(text: &str, most: usize) -> String {
 pub fn push_line(text: &mut String, line: &str) {
     text.push_str(&escaped(line));
     text.push('\n');
+}
+
+/// Numbers, separated by commas.
+pub fn list<T: std::fmt::Display>(items: &[T]) -> String {
+    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+    items.join(", ")
 }

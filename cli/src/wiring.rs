@@ -1,7 +1,7 @@
 //! Settings to ports: the only file that names an adapter. No `if` on what the subnet's rules are about.
 
 use anyhow::{Context, Result};
-use nexis_local::{DirArchive, LocalBoard, LocalQueue, LocalQueueOptions, TokioClock};
+use nexis_local::{DirArchive, LocalBoard, LocalQueue, LocalQueueOptions, Sharing, TokioClock};
 use nexis_ports::Bucket;
 use nexis_runtime::Settings;
 use nexis_scheduler::{SchedulerOptions, SchedulerPorts, settings};
@@ -37,7 +37,8 @@ pub fn validator(given: &Settings, prober: Prober) -> Result<Validator> {
     let workdir = &given.validator.workdir;
     let board = Arc::new(open_board(&workdir.join("board"))?);
     let archive = DirArchive::open(&workdir.join("archive"))
-        .with_context(|| format!("opening the archive in {}", workdir.display()))?;
+        .and_then(|archive| archive.locked(Sharing::Alone))
+        .map_err(|fault| WrongSetting(vec![format!("NEXIS_WORKDIR: {fault}")]))?;
     let queue = Arc::new(LocalQueue::new(LocalQueueOptions {
         delivery_limit: given.fleet.delivery_limit,
         ..LocalQueueOptions::default()

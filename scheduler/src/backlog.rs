@@ -1,11 +1,12 @@
 //! Which intervals are to be opened: every one of the calendar from the first that this validator ever opened, but
 //! those that are decided or open. What is missing is found by the calendar and not by what happens to be there.
 
-use crate::ledger;
-use crate::ledger::LedgerError;
+use crate::identity::{Era, IdentityError};
+use crate::progress;
 use crate::window::sort_for_catch_up;
 use nexis_ports::Archive;
 use nexis_protocol::calendar::Calendar;
+use nexis_protocol::profile::Profile;
 use nexis_protocol::{BlockNumber, IntervalId};
 use std::collections::BTreeSet;
 
@@ -22,19 +23,27 @@ impl Backlog {
     pub(crate) async fn fill(
         &mut self,
         archive: &dyn Archive,
-        calendar: Calendar,
+        profile: &Profile,
+        era: &Era,
         head: BlockNumber,
         open: &[IntervalId],
-    ) -> Result<(), LedgerError> {
+    ) -> Result<(), IdentityError> {
+        let calendar = Calendar::of(profile);
         let Some(eligible) = calendar.newest_eligible(head) else {
             return Ok(());
         };
         let mut next = match self.next {
             Some(next) => next,
-            None => self
-                .read(archive, calendar, open)
-                .await?
-                .unwrap_or(eligible),
+            None => {
+                let known = progress::progress(archive, profile, era, head).await?;
+                let undecided = known.undecided.iter().map(|(interval, _)| *interval);
+                self.todo.extend(undecided);
+                self.todo.retain(|interval| !open.contains(interval));
+                let after = calendar.next(eligible);
+                known
+                    .first
+                    .map_or(eligible, |first| after.max(calendar.align_up(first)))
+            }
         };
         while next <= eligible {
             if !open.contains(&next) {
@@ -45,34 +54,6 @@ impl Backlog {
         // Kept, so that an outage right now does not move the beginning.
         self.next = Some(next);
         Ok(())
-    }
-
-    /// Notes what was opened and never decided, and the gaps. Gives the first interval after all that are known.
-    async fn read(
-        &mut self,
-        archive: &dyn Archive,
-        calendar: Calendar,
-        open: &[IntervalId],
-    ) -> Result<Option<IntervalId>, LedgerError> {
-        // In this order: a round that is decided between the two looks like a gap, and opening finds it decided. The
-        // other way round, one that is planned in between would be in neither.
-        let decided: BTreeSet<IntervalId> = ledger::decided(archive).await?.into_iter().collect();
-        let known = ledger::known(archive).await?;
-        let oldest = decided.iter().chain(&known.undecided).min();
-        let (Some(oldest), Some(newest)) = (oldest, known.newest) else {
-            return Ok(None);
-        };
-        let after = calendar.align_up(IntervalId::new(newest.get() + 1));
-        let mut gap = calendar.align_up(*oldest);
-        while gap < after {
-            if !decided.contains(&gap) {
-                self.todo.insert(gap);
-            }
-            gap = calendar.next(gap);
-        }
-        self.todo.extend(known.undecided);
-        self.todo.retain(|interval| !open.contains(interval));
-        Ok(Some(after))
     }
 
     /// The interval to open next: of the window that pays next first, older ones last.
@@ -102,11 +83,25 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity;
     use nexis_local::DirArchive;
-    use nexis_protocol::profile::Profile;
 
+    fn era() -> Era {
+        Era {
+            number: 0,
+            interval_length_blocks: 50,
+            weight_period_blocks: 250,
+            left_open: Vec::new(),
+        }
+    }
+
+    /// An archive with these rounds, whose first one is the first of the validator.
     async fn archive(folder: &std::path::Path, names: &[&str]) -> DirArchive {
         let archive = DirArchive::open(folder).unwrap();
+        if let Some(first) = names.first() {
+            let first = first[..12].parse().unwrap();
+            identity::note_first(&archive, 0, first).await.unwrap();
+        }
         for name in names {
             archive.put(&format!("rounds/{name}"), b"x").await.unwrap();
         }
@@ -138,7 +133,10 @@ mod tests {
         let mut backlog = Backlog::default();
         let open = [IntervalId::new(800)];
         let head = BlockNumber::new(1_302);
-        backlog.fill(&archive, calendar, head, &open).await.unwrap();
+        let profile = Profile::default();
+        let era = era();
+        let filled = backlog.fill(&archive, &profile, &era, head, &open);
+        filled.await.unwrap();
         let due = |interval| interval != IntervalId::new(950);
         let first = backlog.first(calendar, head, due);
         assert_eq!(
@@ -153,10 +151,8 @@ mod tests {
             [950, 1000, 1050, 1100, 1150, 1200, 1250, 650, 700, 850, 900]
         );
         let later = BlockNumber::new(1_352);
-        backlog
-            .fill(&archive, calendar, later, &open)
-            .await
-            .unwrap();
+        let filled = backlog.fill(&archive, &profile, &era, later, &open);
+        filled.await.unwrap();
         assert_eq!(all(&mut backlog, calendar, 1_352), [1300]);
     }
 
@@ -168,7 +164,10 @@ mod tests {
         let mut backlog = Backlog::default();
         let fill = async |backlog: &mut Backlog, head| {
             let head = BlockNumber::new(head);
-            backlog.fill(&archive, calendar, head, &[]).await.unwrap();
+            let profile = Profile::default();
+            let era = era();
+            let filled = backlog.fill(&archive, &profile, &era, head, &[]);
+            filled.await.unwrap();
         };
         fill(&mut backlog, 20).await;
         assert_eq!(all(&mut backlog, calendar, 20), [0_u64; 0]);
@@ -182,10 +181,13 @@ mod tests {
     async fn every_id_that_is_opened_is_on_the_grid() {
         let folder = tempfile::tempdir().unwrap();
         let archive = archive(folder.path(), &["000000001050/decisions.json"]).await;
-        let calendar = Calendar::of(&Profile::by_name("2026-04-13").unwrap());
+        let profile = Profile::by_name("2026-04-13").unwrap();
+        let calendar = Calendar::of(&profile);
         let mut backlog = Backlog::default();
         let head = BlockNumber::new(1_402);
-        backlog.fill(&archive, calendar, head, &[]).await.unwrap();
+        let era = era();
+        let filled = backlog.fill(&archive, &profile, &era, head, &[]);
+        filled.await.unwrap();
         assert_eq!(all(&mut backlog, calendar, 1_402), [1100, 1200, 1300]);
     }
 }

@@ -74,6 +74,26 @@ pub struct SchedulerOptions {
     pub retry_unit: Duration,
     /// Seconds since the epoch, for the time stamp of decisions.
     pub clock: fn() -> f64,
+    /// What counts for weights, and what is kept.
+    pub keeping: Keeping,
+}
+
+/// What counts for weights, and what is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeping {
+    /// Lowest share of a window's intervals that must be decided before its weights are sent, percent.
+    pub least_window_percent: u64,
+    /// Decided rounds are removed when they are this many blocks old; `None`: never.
+    pub retention_blocks: Option<u64>,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Self {
+            least_window_percent: 50,
+            retention_blocks: None,
+        }
+    }
 }
 
 /// The scheduler of one process.
@@ -95,6 +115,14 @@ impl Scheduler {
 
     pub(crate) fn emit(&self, event: &Event) {
         (self.observe)(event);
+    }
+
+    /// Reports what needs an operator's hand.
+    pub(crate) fn alert(&self, what: &str) {
+        tracing::error!("alert: {what}");
+        self.emit(&Event::Alert {
+            what: what.to_owned(),
+        });
     }
 
     pub(crate) fn netuid(&self) -> Netuid {

@@ -1,5 +1,6 @@
 //! Why a step of the scheduler failed, and what may be done about it.
 
+use crate::identity::IdentityError;
 use crate::ledger::LedgerError;
 use nexis_ports::{ArchiveError, BoardError, ChainError, FaultClass, QueueError};
 use nexis_wire::WireError;
@@ -22,6 +23,9 @@ pub enum SchedulerError {
     /// Stored decisions cannot be read.
     #[error("ledger: {0}")]
     Ledger(#[from] LedgerError),
+    /// Archive or board belong to another validator, or cannot say to whom.
+    #[error("{0}")]
+    Identity(#[from] IdentityError),
     /// Scores cannot be computed.
     #[error("computing scores: {0}")]
     Score(#[from] nexis_protocol::score::ScoreError),
@@ -80,6 +84,7 @@ impl SchedulerError {
             Self::Chain(fault) => fault.class(),
             Self::Archive(fault) => fault.class(),
             Self::Ledger(fault) => fault.class(),
+            Self::Identity(fault) => fault.class(),
             Self::Index(_) | Self::CutOff(_) => FaultClass::Transient,
             Self::Lost(_) => FaultClass::Fenced,
             Self::Wire(_)
@@ -103,6 +108,7 @@ impl SchedulerError {
             | Self::Archive(_)
             | Self::Score(_)
             | Self::Weights(_)
+            | Self::Identity(_)
             | Self::Index(_)
             | Self::IndexTooLarge { .. }
             | Self::Commitments { .. }

@@ -84,6 +84,11 @@ pub enum Event {
         /// Why, for an operator.
         why: String,
     },
+    /// Something needs an operator's hand; the log has it as an error.
+    Alert {
+        /// What, and what to do.
+        what: String,
+    },
     /// The outside is away; we try again.
     Waiting {
         /// For what, in one sentence.

@@ -168,6 +168,8 @@ pub(crate) struct Known {
     pub(crate) undecided: Vec<IntervalId>,
     /// The newest of all.
     pub(crate) newest: Option<IntervalId>,
+    /// The oldest of all.
+    pub(crate) oldest: Option<IntervalId>,
 }
 
 /// Which intervals the archive knows, at one moment: a plan that another process stores between two looks would be in
@@ -176,9 +178,14 @@ pub(crate) async fn known(archive: &dyn Archive) -> Result<Known, LedgerError> {
     let objects = round_objects(archive).await?;
     let decided = intervals_with("decisions.json", &objects);
     let mut undecided = intervals_with("plan.bin", &objects);
-    undecided.retain(|interval| !decided.contains(interval));
-    let newest = objects.iter().map(|(interval, _)| *interval).max();
-    Ok(Known { undecided, newest })
+    undecided.retain(|interval| decided.binary_search(interval).is_err());
+    let intervals = objects.iter().map(|(interval, _)| *interval);
+    let (newest, oldest) = (intervals.clone().max(), intervals.min());
+    Ok(Known {
+        undecided,
+        newest,
+        oldest,
+    })
 }
 
 /// Intervals that were opened and never decided, oldest first.
@@ -287,40 +294,19 @@ pub(crate) async fn stored_scores(
     Ok(interval_scores(profile, &before, decisions))
 }
 
-/// Intervals of an epoch's score window that were eligible at its submission block. Counting those that become
-/// eligible later would make the weights depend on when a late submission happens.
-fn window(profile: &Profile, epoch: WeightEpoch) -> Vec<IntervalId> {
-    let calendar = Calendar::of(profile);
-    let range = calendar.score_window(epoch);
-    let submission = calendar.submission_block(epoch);
-    let length = profile.interval_length_blocks;
-    let first = range.start.div_ceil(length) * length;
-    (first..range.end)
-        .step_by(usize::try_from(length).unwrap_or(usize::MAX))
-        .map(IntervalId::new)
-        .filter(|id| calendar.eligible_from(*id) <= submission)
-        .collect()
-}
-
-/// Whether no round of the window that was ever opened is still undecided.
-pub(crate) async fn window_is_decided(
-    archive: &dyn Archive,
-    profile: &Profile,
-    epoch: WeightEpoch,
-) -> Result<bool, LedgerError> {
-    let waiting = undecided(archive).await?;
-    Ok(!window(profile, epoch).iter().any(|id| waiting.contains(id)))
-}
-
 /// The rows that an epoch's weights are computed from.
 pub(crate) async fn epoch_rows(
     archive: &dyn Archive,
     profile: &Profile,
     epoch: WeightEpoch,
+    first: Option<IntervalId>,
     validator: &str,
 ) -> Result<Vec<ScoredDecision>, LedgerError> {
     let mut rows = Vec::new();
-    for interval in window(profile, epoch) {
+    for interval in Calendar::of(profile).window_intervals(epoch) {
+        if first.is_some_and(|first| interval < first) {
+            continue;
+        }
         if let Some(file) = load(archive, interval).await? {
             rows.extend(file.decisions.iter().map(|decision| ScoredDecision {
                 accepted: decision.accepted,

@@ -81,6 +81,7 @@ pub struct Meter {
     advisories: Counters<Noted>,
     submissions: Counters<Submission>,
     epochs: Counters<Fate>,
+    alerts: Counter,
     waits: Counter,
     held: Counter,
 }
@@ -107,6 +108,10 @@ impl Meter {
             epochs: metrics.counters(
                 "nexis_weight_epochs",
                 "Commits that the chain opened or did not open, and epochs that passed without weights",
+            ),
+            alerts: metrics.counter(
+                "nexis_scheduler_alerts",
+                "Alerts: conditions that need an operator",
             ),
             waits: metrics.counter(
                 "nexis_scheduler_waits",
@@ -173,6 +178,9 @@ impl Meter {
             }
             Event::Held { .. } => {
                 self.held.inc();
+            }
+            Event::Alert { .. } => {
+                self.alerts.inc();
             }
             Event::Waiting { .. } => {
                 self.waits.inc();

@@ -52,7 +52,10 @@ fn tell(event: &Event) {
             tracing::info!(%epoch, %block, "the chain opened the commit");
         }
         // The scheduler has said it, as an error.
-        Event::Held { .. } | Event::RevealMissed { .. } | Event::EpochMissed { .. } => {}
+        Event::Held { .. }
+        | Event::RevealMissed { .. }
+        | Event::EpochMissed { .. }
+        | Event::Alert { .. } => {}
         Event::Leading => tracing::info!("this process leads"),
         Event::Following { holder } => tracing::info!(holder, "another process leads"),
         Event::Waiting { on } => tracing::debug!(on, "waiting"),

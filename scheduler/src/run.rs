@@ -5,16 +5,17 @@ use crate::backlog::Backlog;
 use crate::context::Scheduler;
 use crate::error::SchedulerError;
 use crate::event::Event;
+use crate::identity::{self, Era, Identity};
 use crate::jobs::Watch;
 use crate::lead::Lead;
 use crate::ledger;
 use crate::open::{self, Opened};
 use crate::pulse::{Pulse, route_of};
 use crate::round::{At, Notes, Step};
-use crate::stage_clock::StageClock;
+use crate::stage_clock::{OUTAGE_BLOCKS, StageClock};
 use crate::submit::{self, Look};
 use crate::trouble::Troubles;
-use nexis_ports::{BoardError, FaultClass, Tally};
+use nexis_ports::{BoardError, ChainError, FaultClass, Tally};
 use nexis_protocol::calendar::Calendar;
 use nexis_protocol::{BlockNumber, IntervalId, LeaderEpoch};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +43,15 @@ struct Memory {
     was_open: BTreeSet<IntervalId>,
     /// The interval that could not be opened for a reason that holds for every other one.
     blocked_by: Option<IntervalId>,
+    /// Blocks in which the rounds could be worked on, and the head of the last look: weights count their wait by them.
+    able: u64,
+    able_at: Option<BlockNumber>,
+}
+
+/// Whose rounds these are.
+struct Ours {
+    identity: Identity,
+    era: Era,
 }
 
 /// Looks that failed as a whole, one after the other.
@@ -55,11 +65,14 @@ impl Scheduler {
     /// Runs until `stop`. Ends with an error only when the very first look finds something that no retry mends: wrong
     /// settings, refused credentials. Nothing that is stored or received ends it.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), SchedulerError> {
+        let Some(ours) = self.establish(&stop).await? else {
+            return Ok(());
+        };
         let lead = Lead::new(&self.options.name, self.options.lease);
         let (looks, seen) = watch::channel(Look::default());
         let ended = tokio::select! {
-            ended = self.rounds(&lead, &looks, &stop) => ended,
-            ended = submit::run(self, seen) => ended,
+            ended = self.rounds(&lead, &ours, &looks, &stop) => ended,
+            ended = submit::run(self, &ours.era, seen) => ended,
         };
         if ended.is_ok() {
             lead.resign(self.ports.board.as_ref()).await;
@@ -67,9 +80,44 @@ impl Scheduler {
         ended
     }
 
+    /// Finds out whose archive and board these are, before anything is written; `None` when stopped.
+    async fn establish(&self, stop: &CancellationToken) -> Result<Option<Ours>, SchedulerError> {
+        let mut outage = Outage::default();
+        loop {
+            let established = tokio::select! {
+                () = stop.cancelled() => return Ok(None),
+                established = self.ours() => established,
+            };
+            match established {
+                Err(fault) if fault.class() == FaultClass::Transient => {
+                    self.wait_out(&fault, &mut outage);
+                    tokio::select! {
+                        () = stop.cancelled() => return Ok(None),
+                        () = tokio::time::sleep(self.options.retry_unit) => {}
+                    }
+                }
+                other => return other.map(Some),
+            }
+        }
+    }
+
+    async fn ours(&self) -> Result<Ours, SchedulerError> {
+        let chain = self.ports.chain.as_ref();
+        let identity = Identity {
+            genesis: chain.genesis().await?,
+            netuid: self.netuid(),
+            hotkey: chain.own_hotkey().ok_or(ChainError::NoWallet)?,
+        };
+        let archive = self.ports.archive.as_ref();
+        let era = identity::establish(archive, &identity, &self.options.rules.profile).await?;
+        identity::check_board(self.ports.board.as_ref(), &identity, &era).await?;
+        Ok(Ours { identity, era })
+    }
+
     async fn rounds(
         &self,
         lead: &Lead,
+        ours: &Ours,
         looks: &watch::Sender<Look>,
         stop: &CancellationToken,
     ) -> Result<(), SchedulerError> {
@@ -78,7 +126,7 @@ impl Scheduler {
         let (mut head, mut outage) = (None, Outage::default());
         while !stop.is_cancelled() {
             let last = head.unwrap_or(BlockNumber::new(0));
-            let step = Box::pin(self.step(lead, &mut memory, looks, last));
+            let step = Box::pin(self.step(lead, ours, &mut memory, looks, last));
             let step = tokio::select! {
                 () = stop.cancelled() => break,
                 step = lead.while_leading(board, step) => step,
@@ -130,6 +178,7 @@ impl Scheduler {
     async fn step(
         &self,
         lead: &Lead,
+        ours: &Ours,
         memory: &mut Memory,
         looks: &watch::Sender<Look>,
         last: BlockNumber,
@@ -139,10 +188,16 @@ impl Scheduler {
             self.emit(&Event::Head { block: head.number });
         }
         let epoch = lead.campaign(self.ports.board.as_ref()).await?;
-        if epoch.is_some() && memory.epoch != epoch {
+        if let Some(leader) = epoch
+            && memory.epoch != epoch
+        {
+            let board = self.ports.board.as_ref();
+            identity::bind_board(board, leader, &ours.identity, &ours.era).await?;
             *memory = Memory {
                 epoch,
-                clock: StageClock::restore(self.ports.board.as_ref()).await?,
+                clock: StageClock::restore(board).await?,
+                able: memory.able,
+                able_at: memory.able_at,
                 ..Memory::default()
             };
             self.emit(&Event::Leading);
@@ -155,10 +210,12 @@ impl Scheduler {
             looks.send_replace(Look {
                 leader: epoch,
                 head: Some(head.number),
+                able: memory.able,
             });
         }
         if let Some(epoch) = epoch {
-            let moved = self.look(epoch, head.number, memory).await?;
+            let moved = self.look(epoch, head.number, &ours.era, memory).await?;
+            memory.looked(head.number);
             if moved {
                 return Ok(head.number);
             }
@@ -176,6 +233,7 @@ impl Scheduler {
         &self,
         epoch: LeaderEpoch,
         head: BlockNumber,
+        era: &Era,
         memory: &mut Memory,
     ) -> Result<bool, SchedulerError> {
         let board = self.ports.board.as_ref();
@@ -192,7 +250,7 @@ impl Scheduler {
             moved |= step.instrument(self.span(interval)).await?;
         }
         memory.clock.note(board, epoch, head, &open).await?;
-        Ok(self.open_next(epoch, head, &open, memory).await? || moved)
+        Ok(self.open_next((epoch, era), head, &open, memory).await? || moved)
     }
 
     /// Where the rounds that are due stand, and whether workers take their jobs.
@@ -329,7 +387,7 @@ impl Scheduler {
     /// Opens the next interval. A fault holds up the others only when it would be theirs, too.
     async fn open_next(
         &self,
-        epoch: LeaderEpoch,
+        (epoch, era): (LeaderEpoch, &Era),
         head: BlockNumber,
         open: &[IntervalId],
         memory: &mut Memory,
@@ -347,7 +405,8 @@ impl Scheduler {
         }
         let calendar = Calendar::of(&self.options.rules.profile);
         let archive = self.ports.archive.as_ref();
-        let filled = memory.backlog.fill(archive, calendar, head, open);
+        let profile = &self.options.rules.profile;
+        let filled = memory.backlog.fill(archive, profile, era, head, open);
         filled.await?;
         let troubles = &memory.troubles;
         let is_due = |interval| troubles.is_due(interval);
@@ -359,6 +418,8 @@ impl Scheduler {
             head,
             interval,
         };
+        // The first one that is tried is the validator's first, however long an outage keeps it closed.
+        identity::note_first(archive, era.number, interval).await?;
         let opening = open::open_round(self, at);
         match opening.instrument(self.span(interval)).await {
             Ok(opened) => {
@@ -393,6 +454,18 @@ impl Scheduler {
 }
 
 impl Memory {
+    /// Every round was looked at. Blocks in which nobody could look or work are not counted.
+    fn looked(&mut self, head: BlockNumber) {
+        let since = self
+            .able_at
+            .map_or(0, |last| head.get().saturating_sub(last.get()));
+        let is_able = self.blocked_by.is_none() && !self.clock.is_any_held();
+        if is_able && since <= OUTAGE_BLOCKS {
+            self.able += since;
+        }
+        self.able_at = self.able_at.max(Some(head));
+    }
+
     /// Forgets what belongs to rounds that are open no more. One that we did not end was lost with its keys.
     fn note_open(&mut self, open: &[IntervalId]) {
         self.watches.retain(|interval, _| open.contains(interval));

@@ -1,9 +1,10 @@
 //! Settings to a scheduler's options and its chain (feature `settings`). Shared by `nexis validate` and
 //! `nexis-scheduler`; kept out of `nexis-wiring` because the chain can sign, and a worker links that crate.
 
-use crate::{IndexLimits, SchedulerOptions};
+use crate::{IndexLimits, Keeping, SchedulerError, SchedulerOptions};
 use nexis_chain::{ChainClient, ChainPort, ConnectOptions, GenesisRule, Network, Wallet};
-use nexis_runtime::{Secret, Settings};
+use nexis_runtime::lifecycle::Failure;
+use nexis_runtime::{Exit, Secret, Settings};
 use nexis_wiring::WrongSetting;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -40,7 +41,29 @@ pub fn options(settings: &Settings, name: String) -> Result<SchedulerOptions, Wr
         max_open_rounds: MAX_OPEN_ROUNDS,
         retry_unit: Duration::from_secs(1),
         clock: seconds_since_epoch,
+        keeping: keeping(settings),
     })
+}
+
+/// A day of blocks, 12 s each.
+const BLOCKS_PER_DAY: u64 = 7_200;
+
+fn keeping(settings: &Settings) -> Keeping {
+    let validator = &settings.validator;
+    let days = Some(validator.archive_retention_days).filter(|days| *days > 0);
+    Keeping {
+        least_window_percent: validator.weights_min_window,
+        retention_blocks: days.map(|days| days.saturating_mul(BLOCKS_PER_DAY)),
+    }
+}
+
+/// What the end of a scheduler means to its process: an archive or board that is another validator's is a wrong
+/// setting (78).
+pub fn ending(ended: Result<(), SchedulerError>) -> Result<(), Failure> {
+    match ended {
+        Err(fault @ SchedulerError::Identity(_)) => Err(Failure::with_exit(Exit::Config, fault)),
+        other => Ok(other?),
+    }
 }
 
 /// How to reach the chain.

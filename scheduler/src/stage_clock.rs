@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// Name of the fact on the board.
 const FACT: &str = "stage-clock";
 /// A takeover takes no longer, nor does a slow look; more blocks without anybody looking are an outage.
-const OUTAGE_BLOCKS: u64 = 3;
+pub(crate) const OUTAGE_BLOCKS: u64 = 3;
 /// How often one stage gets time back because its jobs lost their workers. Bounded: a job that kills every worker must
 /// not keep its round open for ever.
 const MAX_REFUNDS: u8 = 3;
@@ -112,6 +112,11 @@ impl StageClock {
         if before != (time.taken, time.starved) {
             self.noted = false;
         }
+    }
+
+    /// Whether blocks do not count for some round at present.
+    pub(crate) fn is_any_held(&self) -> bool {
+        self.stages.values().any(|time| time.held.is_some())
     }
 
     /// Blocks that count for a round's stage.

@@ -2,7 +2,7 @@
 
 use crate::command::{Dead, Which, routes};
 use crate::narrate;
-use nexis_local::DirArchive;
+use nexis_local::{DirArchive, Sharing};
 use nexis_ports::{Queue, QueueError};
 use nexis_runtime::lifecycle::{Spawner, Stop};
 use nexis_runtime::{Exit, Lifecycle, Settings};
@@ -30,7 +30,7 @@ pub async fn run(given: Settings) -> Exit {
         vitals.health.started();
         let worked = scheduler.run(soft).await;
         fleet::goodbye(&broker).await;
-        Ok(worked?)
+        settings::ending(worked)
     });
     lifecycle.run().await
 }
@@ -48,6 +48,7 @@ async fn scheduler(
     // Every replica needs the same archive: for now a folder that all of them mount.
     let folder = given.validator.workdir.join("archive");
     let archive = DirArchive::open_shared(&folder)
+        .and_then(|archive| archive.locked(Sharing::Replicas))
         .map_err(|fault| WrongSetting::one(format!("NEXIS_WORKDIR: {fault}")))?;
     let broker = fleet::queue(given, stop, vitals, Role::Publishes).await?;
     let board = fleet::board(given, stop, vitals).await?;

@@ -138,3 +138,20 @@ async fn a_slot_that_changes_hands_on_the_way_costs_nobody_else_his_weights() {
 async fn a_lease_lost_between_inclusion_and_record_sends_nothing_twice() {
     small(2, true, Trouble::LeaseLostAtInclusion, LONG_TEMPO).await;
 }
+
+/// An old commit that cannot be read once held up all new weights, for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_that_cannot_be_read_hold_up_no_later_weights() {
+    let seen = small(3, true, Trouble::RevealsUnreadable, SHORT_TEMPO).await;
+    assert_eq!((seen.epochs, seen.reveals_lost), (3, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_registration_is_an_alert_at_once_and_not_at_each_look() {
+    small(4, false, Trouble::Unregistered, LONG_TEMPO).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn weights_that_this_validator_did_not_send_are_an_alert() {
+    small(4, false, Trouble::SecondValidator, LONG_TEMPO).await;
+}

@@ -327,3 +327,31 @@ fn an_interval_that_a_restored_archive_does_not_have_is_decided_again() {
     ops.extend(blocks(BLOCKS - 20));
     check("a restored archive", None, &ops);
 }
+
+/// The first proof of a burn to uid 0: stopped in one epoch, started late in another one, weights were signed before
+/// anything of their window was decided. Now they are those of a validator that was never away, or are not sent.
+#[test]
+fn after_an_absence_weights_are_those_of_a_validator_that_was_never_away() {
+    const BEFORE: u64 = 20;
+    let calm = calm();
+    // To the beginning of the next epoch, and to late in it.
+    for away in [6, 22] {
+        let folder = tempfile::tempdir().unwrap();
+        let ending = block_on(async {
+            let mut world = World::new("away", folder.path());
+            let mut process = world.process();
+            for _ in 0..BEFORE {
+                process = world.finish_block(process).await;
+                world.turn();
+            }
+            World::stop(process).await;
+            world.chain.head.send_modify(|head| *head += away);
+            world.run(&blocks(BLOCKS - BEFORE - away)).await
+        });
+        assert_eq!(ending.decisions, calm.decisions, "away for {away}");
+        assert!(!ending.weights.is_empty(), "away for {away}");
+        for (epoch, sent) in &ending.weights {
+            assert_eq!(sent, &calm.weights[epoch], "away for {away}, epoch {epoch}");
+        }
+    }
+}

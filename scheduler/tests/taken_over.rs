@@ -9,7 +9,7 @@ use nexis_protocol::calendar::Calendar;
 use nexis_protocol::profile::Profile;
 use nexis_protocol::{BlockNumber, Digest, Hotkey, IntervalId, Netuid};
 use nexis_scheduler::ledger::DecisionFile;
-use nexis_scheduler::{Scheduler, SchedulerOptions, SchedulerPorts};
+use nexis_scheduler::{Keeping, Scheduler, SchedulerOptions, SchedulerPorts};
 use nexis_testkit::eventually;
 use nexis_wire::{JobRules, PlannedMiner, RoundPlan, Wire as _};
 use std::collections::BTreeSet;
@@ -40,9 +40,21 @@ impl Archive for Shared {
         self.inner.get(name).await
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<String>, ArchiveError> {
-        let names = self.inner.list(prefix).await?;
-        let theirs = self.theirs.lock().unwrap().take_if(|_| prefix == "rounds/");
+    async fn remove(&self, name: &str) -> Result<bool, ArchiveError> {
+        self.inner.remove(name).await
+    }
+
+    /// The old leader stores its plan when this one has just found that there is none.
+    async fn list_from(
+        &self,
+        prefix: &str,
+        start: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, ArchiveError> {
+        let names = self.inner.list_from(prefix, start, limit).await?;
+        let is_round =
+            |(name, _): &mut (String, Vec<u8>)| prefix != "rounds/" && name.starts_with(prefix);
+        let theirs = self.theirs.lock().unwrap().take_if(is_round);
         if let Some((name, bytes)) = theirs {
             self.inner.put(&name, &bytes).await?;
         }
@@ -116,6 +128,7 @@ async fn a_plan_that_the_old_leader_stores_while_the_next_one_looks_is_opened() 
         max_open_rounds: 2,
         retry_unit: Duration::from_millis(5),
         clock: || 1_700_000_000.0,
+        keeping: Keeping::default(),
     };
     let stop = CancellationToken::new();
     let scheduler = Scheduler::new(ports, options, Arc::new(|_| {}));

@@ -481,13 +481,13 @@ impl Site {
 
     /// Whether an epoch's weights were refused at least once.
     pub async fn was_refused(&self, epoch: WeightEpoch) -> bool {
-        let record = SubmissionRecord::load(&self.archive, epoch).await;
+        let record = SubmissionRecord::load(&self.archive, 0, epoch).await;
         let record = record.expect("our own disk");
         record.is_some_and(|record| record.last_error.is_some())
     }
 
     pub async fn has_submitted(&self, epoch: WeightEpoch) -> bool {
-        let record = SubmissionRecord::load(&self.archive, epoch)
+        let record = SubmissionRecord::load(&self.archive, 0, epoch)
             .await
             .expect("our own disk");
         record.is_some_and(|record| matches!(record.state, SubmissionState::Done(_)))

@@ -18,7 +18,7 @@ use nexis_ports::conformance::still::NoBucket;
 use nexis_ports::{Board, Posted, Queue, Route, Settlement};
 use nexis_protocol::profile::Profile;
 use nexis_protocol::{JobId, Netuid};
-use nexis_scheduler::{Scheduler, SchedulerOptions, SchedulerPorts};
+use nexis_scheduler::{Keeping, Scheduler, SchedulerOptions, SchedulerPorts};
 use nexis_testkit::{RabbitMq, Redis};
 use nexis_wire::{JobRules, MinerJob, Sampling, Wire};
 use outside::{Marks, Timed, still_chain};
@@ -58,6 +58,7 @@ fn options(rules: JobRules) -> SchedulerOptions {
         max_open_rounds: 1,
         retry_unit: Duration::from_secs(1),
         clock: || 0.0,
+        keeping: Keeping::default(),
     }
 }
 

@@ -12,7 +12,7 @@ use nexis_scheduler::{SubmissionRecord, settings as wired};
 use std::fmt::Write as _;
 
 /// Records of submissions looked through for weights that were computed.
-const LOOK_BACK: usize = 8;
+const LOOK_BACK: u64 = 8;
 
 /// Looks at everything and says it. Ends with 0 when nothing stands in the way, 75 when only time (or the chain)
 /// is missing, 78 when somebody must do something.
@@ -78,8 +78,8 @@ async fn preflight(
 
 async fn computed(settings: &Settings, netuid: Netuid) -> Option<WeightsOrder> {
     let folder = settings.validator.workdir.join("archive");
-    let archive = folder.is_dir().then(|| DirArchive::open_shared(&folder))?;
-    let records = SubmissionRecord::recent(&archive.ok()?, LOOK_BACK).await;
+    let archive = DirArchive::open_for_reading(&folder);
+    let records = SubmissionRecord::recent(&archive, LOOK_BACK).await;
     let newest = records
         .ok()?
         .into_iter()

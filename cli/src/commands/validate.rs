@@ -5,7 +5,7 @@ use crate::show::{Show, Style};
 use crate::wiring;
 use anyhow::Result;
 use nexis_runtime::{Exit, Lifecycle, Settings};
-use nexis_scheduler::{Event, Observer, Scheduler};
+use nexis_scheduler::{Event, Observer, Scheduler, settings as wired};
 use nexis_worker::Worker;
 use nexis_worker::measure::Prober;
 use std::sync::Arc;
@@ -69,7 +69,9 @@ pub async fn run(settings: &Settings, args: &ValidateArgs) -> Result<Exit> {
     let (ports, options) = validator.scheduler;
     let scheduler = Scheduler::new(ports, options, observe);
     let soft = stop.soft.clone();
-    spawner.essential("scheduler", async move { Ok(scheduler.run(soft).await?) });
+    spawner.essential("scheduler", async move {
+        wired::ending(scheduler.run(soft).await)
+    });
     let (ports, options) = validator.worker;
     let worker = Worker::new(ports, options);
     let tokens = stop.clone();

@@ -63,6 +63,13 @@ impl World {
             self.seed,
             self.log
         );
+        let alerts = self.alerts.lock().unwrap().clone();
+        let mistaken = alerts.iter().find(|what| what.contains("another process"));
+        assert_eq!(
+            mistaken, None,
+            "seed {}: nobody else sets weights",
+            self.seed
+        );
         seen.reveals_lost = u64::try_from(self.chain.reveals_lost()).unwrap();
         // Those of epochs that came later are not counted in the records.
         let within = told.iter().filter(|(epoch, _)| epochs.contains(epoch));
@@ -81,7 +88,9 @@ impl World {
         let mut patience = 4 * u64::from(self.tempo);
         loop {
             let epoch = WeightEpoch::new(epoch);
-            let found = SubmissionRecord::load(&self.archive, epoch).await.unwrap();
+            let found = SubmissionRecord::load(&self.archive, 0, epoch)
+                .await
+                .unwrap();
             let settled = found.as_ref().is_some_and(|record| {
                 matches!(
                     record.state,

@@ -136,7 +136,9 @@ impl World {
         self.scheduler();
         self.until(end).await;
         let epoch = WeightEpoch::new(slept / PERIOD);
-        let record = SubmissionRecord::load(&self.archive, epoch).await.unwrap();
+        let record = SubmissionRecord::load(&self.archive, 0, epoch)
+            .await
+            .unwrap();
         let record = record.unwrap();
         let SubmissionState::Missed { last } = &record.state else {
             panic!("{record:?}");

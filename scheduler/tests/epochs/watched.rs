@@ -6,11 +6,12 @@ use nexis_chain::ChainPort;
 use nexis_local::DirArchive;
 use nexis_ports::{
     Archive, ArchiveError, Chain, ChainError, CommitTicket, Head, RevealState, Roster,
-    SignedSubmission, SubmissionJournal, SubmitOutcome, WeightRequest,
+    SignedSubmission, Standing, SubmissionJournal, SubmitOutcome, WeightRequest,
 };
 use nexis_protocol::{BlockNumber, Hotkey, Netuid, Uid};
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -97,6 +98,8 @@ pub struct WatchedChain {
     pub activity: Arc<Activity>,
     /// Changes with each block.
     pub blocks: watch::Receiver<u64>,
+    /// Whether what the chain holds of commits cannot be read.
+    pub reveals_unreadable: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -132,6 +135,16 @@ impl Chain for WatchedChain {
         self.inner.roster(netuid, at).await
     }
 
+    async fn genesis(&self) -> Result<String, ChainError> {
+        let _call = self.activity.call();
+        self.inner.genesis().await
+    }
+
+    async fn standing(&self, netuid: Netuid) -> Result<Standing, ChainError> {
+        let _call = self.activity.call();
+        self.inner.standing(netuid).await
+    }
+
     fn own_hotkey(&self) -> Option<Hotkey> {
         self.inner.own_hotkey()
     }
@@ -157,6 +170,9 @@ impl Chain for WatchedChain {
 
     async fn reveal(&self, ticket: &CommitTicket) -> Result<RevealState, ChainError> {
         let _call = self.activity.call();
+        if self.reveals_unreadable.load(Ordering::SeqCst) {
+            return Err(ChainError::Incompatible("a type has moved".to_owned()));
+        }
         self.inner.reveal(ticket).await
     }
 
@@ -189,8 +205,18 @@ impl Archive for WatchedArchive {
         self.inner.get(name).await
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<String>, ArchiveError> {
+    async fn remove(&self, name: &str) -> Result<bool, ArchiveError> {
         let _call = self.activity.call();
-        self.inner.list(prefix).await
+        self.inner.remove(name).await
+    }
+
+    async fn list_from(
+        &self,
+        prefix: &str,
+        start: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, ArchiveError> {
+        let _call = self.activity.call();
+        self.inner.list_from(prefix, start, limit).await
     }
 }

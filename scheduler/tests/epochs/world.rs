@@ -1,5 +1,6 @@
 //! One dev chain, two schedulers, an archive full of decisions, and what goes wrong.
 
+mod alerts;
 mod judge;
 mod trouble;
 mod watched;
@@ -16,12 +17,12 @@ use nexis_protocol::profile::Profile;
 use nexis_protocol::{Digest, Hotkey, IntervalId, Netuid};
 use nexis_scheduler::ledger::DecisionFile;
 use nexis_scheduler::{
-    Event, Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts, SubmissionRecord,
+    Event, Keeping, Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts, SubmissionRecord,
 };
 use nexis_testkit::within;
 use nexis_wire::JobRules;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -159,6 +160,12 @@ pub enum Trouble {
     LeaderDies,
     /// Everybody dies when the first weights are in a block, until the node has forgotten what that block did.
     Forgotten,
+    /// What the chain holds of commits cannot be read for most of the run, as after a runtime upgrade.
+    RevealsUnreadable,
+    /// The validator's uid is taken by another hotkey, and comes back.
+    Unregistered,
+    /// Another process sets weights with the validator's hotkey.
+    SecondValidator,
 }
 
 /// What a world is made of.
@@ -200,6 +207,9 @@ pub struct World {
     told: Arc<Mutex<Vec<(u64, bool)>>>,
     /// The best block when each of them was heard.
     told_at: Vec<u64>,
+    /// What schedulers alerted their operator of.
+    alerts: Arc<Mutex<Vec<String>>>,
+    reveals_unreadable: Arc<AtomicBool>,
     tempo: u16,
     draws: Draws,
     changes: Vec<WeightChange>,
@@ -231,6 +241,7 @@ impl World {
             inner: ChainPort::new(ChainClient::new(options), Some(wallet("//Alice"))),
             activity: Arc::clone(&activity),
             blocks: self.blocks.subscribe(),
+            reveals_unreadable: Arc::clone(&self.reveals_unreadable),
         };
         let archive = WatchedArchive {
             inner: self.archive.clone(),
@@ -258,8 +269,10 @@ impl World {
             max_open_rounds: 2,
             retry_unit: RETRY_UNIT,
             clock: || 1_700_000_000.0,
+            keeping: Keeping::default(),
         };
         let (told, leader) = (Arc::clone(&self.told), Arc::clone(&self.leader));
+        let alerts = Arc::clone(&self.alerts);
         let number = self.started;
         let scheduler = Scheduler::new(
             ports,
@@ -268,6 +281,7 @@ impl World {
                 Event::RevealMissed { epoch, again } => {
                     told.lock().unwrap().push((epoch.get(), *again));
                 }
+                Event::Alert { what } => alerts.lock().unwrap().push(what.clone()),
                 Event::Leading => leader.store(number, Ordering::SeqCst),
                 _ => {}
             }),
@@ -338,6 +352,8 @@ impl World {
             blocks: watch::Sender::new(0),
             told: Arc::default(),
             told_at: Vec::new(),
+            alerts: Arc::default(),
+            reveals_unreadable: Arc::default(),
             tempo,
             draws,
             changes: Vec::new(),
@@ -359,6 +375,9 @@ impl World {
             }
             Trouble::Forgotten => world.sleep_too_long(end).await,
             Trouble::LeaderDies => world.lose_leaders(end).await,
+            Trouble::RevealsUnreadable => world.lose_sight_of_commits(end).await,
+            Trouble::Unregistered => world.lose_registration().await,
+            Trouble::SecondValidator => world.meet_a_second_validator().await,
             Trouble::SlotTakenUnderWay => world.take_slots(end).await,
             Trouble::RevealLost | Trouble::RevealLostLate => {
                 world.chain.fault(&Fault::LoseReveals(1));
@@ -367,7 +386,11 @@ impl World {
         }
         // Nobody can tell of the epoch that was slept through whether its weights count.
         let from = first + u64::from(matches!(plan.trouble, Trouble::Forgotten));
-        let seen = world.judge(from..first + plan.epochs, &plan).await;
+        let seen = match plan.trouble {
+            // Somebody else's weights are on the chain, or nobody's: the alerts were what counts.
+            Trouble::Unregistered | Trouble::SecondValidator => Seen::default(),
+            _ => world.judge(from..first + plan.epochs, &plan).await,
+        };
         for (task, _) in world.schedulers.drain(..) {
             task.abort();
             let _aborted = task.await.is_err();

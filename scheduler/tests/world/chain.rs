@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use nexis_ports::conformance::still::StillChain;
 use nexis_ports::{
-    Chain, ChainError, CommitTicket, Head, RevealState, Roster, SignedSubmission,
+    Chain, ChainError, CommitTicket, Head, RevealState, Roster, SignedSubmission, Standing,
     SubmissionJournal, SubmitOutcome, WeightRequest,
 };
 use nexis_protocol::{BlockNumber, Hotkey, Netuid, Uid};
@@ -112,6 +112,18 @@ impl Chain for SimChain {
             own.last_update = last_update;
         }
         Ok(roster)
+    }
+
+    async fn genesis(&self) -> Result<String, ChainError> {
+        Ok(format!("0x{:064x}", 0))
+    }
+
+    async fn standing(&self, _: Netuid) -> Result<Standing, ChainError> {
+        let submitted = self.submitted.lock().unwrap();
+        Ok(Standing {
+            obstacles: Vec::new(),
+            last_update: submitted.last().map(|(block, ..)| *block),
+        })
     }
 
     fn own_hotkey(&self) -> Option<Hotkey> {

@@ -76,7 +76,7 @@ pub struct GatedArchive<A> {
     pub switches: Arc<Switches>,
     pub gate: Gate,
     pub inner: A,
-    /// Different bytes that were stored of a round, by object.
+    /// Different bytes that were stored of a round or a submission's record, by object.
     pub stored: Arc<Mutex<BTreeMap<String, Vec<Vec<u8>>>>>,
 }
 
@@ -89,7 +89,8 @@ impl<A> GatedArchive<A> {
     }
 
     fn note(&self, name: &str, bytes: &[u8]) {
-        if name.starts_with("rounds/") && !name.ends_with("/quarantine.json") {
+        let is_round = name.starts_with("rounds/") && !name.ends_with("/quarantine.json");
+        if is_round || name.starts_with("records/") {
             let mut stored = self.stored.lock().unwrap();
             let versions = stored.entry(name.to_owned()).or_default();
             if !versions.iter().any(|known| known == bytes) {
@@ -124,9 +125,19 @@ impl<A: Archive> Archive for GatedArchive<A> {
         self.inner.get(name).await
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<String>, ArchiveError> {
+    async fn remove(&self, name: &str) -> Result<bool, ArchiveError> {
         self.gate.pass().await;
-        self.inner.list(prefix).await
+        self.inner.remove(name).await
+    }
+
+    async fn list_from(
+        &self,
+        prefix: &str,
+        start: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, ArchiveError> {
+        self.gate.pass().await;
+        self.inner.list_from(prefix, start, limit).await
     }
 }
 

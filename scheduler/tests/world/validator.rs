@@ -12,7 +12,9 @@ use nexis_ports::{Board, Queue, Route, Stage};
 use nexis_protocol::calendar::Calendar;
 use nexis_protocol::profile::Profile;
 use nexis_protocol::{BlockNumber, Digest, IntervalId, Netuid};
-use nexis_scheduler::{Event, Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts, ledger};
+use nexis_scheduler::{
+    Event, Keeping, Scheduler, SchedulerError, SchedulerOptions, SchedulerPorts, ledger,
+};
 use nexis_testkit::{answered_within, eventually};
 use nexis_wire::JobRules;
 use std::collections::{BTreeMap, BTreeSet};
@@ -282,6 +284,7 @@ impl<'a> World<'a> {
             max_open_rounds: OPEN_ROUNDS,
             retry_unit: Duration::from_millis(1),
             clock: never_the_same_time,
+            keeping: Keeping::default(),
         };
         let switches = Arc::clone(&self.switches);
         let observe = move |event: &Event| {
@@ -360,7 +363,14 @@ impl<'a> World<'a> {
         }
         let epoch = calendar.weight_epoch(BlockNumber::new(head));
         let start = calendar.submission_block(epoch).get();
-        if start > START && !open.iter().any(|id| id.get() + LENGTH <= start) {
+        let window: Vec<IntervalId> = calendar.window_intervals(epoch).collect();
+        let decided = ledger::decided(&archive).await.unwrap();
+        let first = decided.first().copied();
+        let complete = first.is_some_and(|first| {
+            let mut window = window.iter().filter(|id| **id >= first);
+            window.all(|id| decided.contains(id))
+        });
+        if start > START && complete {
             let there = self
                 .chain
                 .submitted
@@ -498,6 +508,7 @@ impl<'a> World<'a> {
         for (name, versions) in self.stored.lock().unwrap().iter() {
             assert_eq!(versions.len(), 1, "{}: {name} was changed", self.name);
         }
+        self.no_submission_goes_back();
         let mut epochs = BTreeSet::new();
         for (block, ..) in self.chain.submitted.lock().unwrap().iter() {
             let epoch = block / PERIOD;
@@ -528,6 +539,25 @@ impl<'a> World<'a> {
                 .await
                 .unwrap();
             assert_eq!(Some(file.to_bytes()), bytes, "{}: {interval}", self.name);
+        }
+    }
+
+    /// A submission that is done stays so: versions of its record, oldest first.
+    fn no_submission_goes_back(&self) {
+        let stored = self.stored.lock().unwrap();
+        let mut done = BTreeSet::new();
+        for (name, versions) in stored
+            .iter()
+            .filter(|(name, _)| name.starts_with("records/"))
+        {
+            let (folder, _) = name.rsplit_once('/').unwrap();
+            let record: serde_json::Value = serde_json::from_slice(&versions[0]).unwrap();
+            let is_done = record["state"].get("done").is_some();
+            let went_back = !is_done && done.contains(folder);
+            assert!(!went_back, "{}: {name} goes back from done", self.name);
+            if is_done {
+                done.insert(folder.to_owned());
+            }
         }
     }
 

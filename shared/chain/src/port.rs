@@ -1,13 +1,13 @@
 //! [`ChainClient`] and a wallet as the port that the scheduler knows.
 
-use crate::preflight::Preflight;
+use crate::preflight::{self, Preflight, judge};
 use crate::submit::{OnSigned, PendingExtrinsic, WeightsOrder};
 use crate::weights::{as_stored, quantise};
 use crate::{At, ChainClient, ChainError, Inclusion, Outcome, Wallet};
 use async_trait::async_trait;
 use nexis_ports::{
-    Chain, ChainError as PortError, CommitTicket, Head, Neuron, RevealState, Roster,
-    SignedSubmission, SubmissionJournal, SubmitOutcome, SubnetParameters, WeightRequest,
+    Chain, ChainError as PortError, CommitTicket, Head, Neuron, Obstacle, RevealState, Roster,
+    SignedSubmission, Standing, SubmissionJournal, SubmitOutcome, SubnetParameters, WeightRequest,
 };
 use nexis_protocol::{BlockNumber, Hotkey, Netuid, Uid};
 use std::sync::Arc;
@@ -219,6 +219,33 @@ impl Chain for ChainPort {
                 min_allowed_weights: snapshot.hyperparameters.min_allowed_weights,
                 commit_reveal: snapshot.hyperparameters.commit_reveal,
             },
+        })
+    }
+
+    async fn genesis(&self) -> Result<String, PortError> {
+        if self.client.genesis().is_none() {
+            // Any call connects.
+            self.client.head_finalized().await.map_err(port_error)?;
+        }
+        let known = self.client.genesis();
+        known.ok_or_else(|| PortError::Unavailable("no endpoint was reached yet".to_owned()))
+    }
+
+    async fn standing(&self, netuid: Netuid) -> Result<Standing, PortError> {
+        let hotkey = self.wallet()?.hotkey();
+        let facts = self.client.facts(netuid).await.map_err(port_error)?;
+        let obstacles = judge(&facts, hotkey, None).conditions.into_iter();
+        Ok(Standing {
+            obstacles: obstacles
+                .filter(|condition| condition.standing == preflight::Standing::Unmet)
+                .map(|condition| Obstacle {
+                    name: condition.name,
+                    current: condition.current,
+                    required: condition.required,
+                    remedy: condition.remedy,
+                })
+                .collect(),
+            last_update: facts.snapshot.neuron(hotkey).map(|own| own.last_update),
         })
     }
 

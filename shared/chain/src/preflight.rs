@@ -2,7 +2,7 @@
 
 use crate::client::{At, ChainClient};
 use crate::error::ChainError;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, StakeBasis};
 use crate::submit::WeightsOrder;
 use nexis_protocol::{Hotkey, Netuid};
 use serde::{Deserialize, Serialize};
@@ -145,13 +145,19 @@ pub fn judge(facts: &Facts, hotkey: &Hotkey, order: Option<&WeightsOrder>) -> Pr
             "true".to_owned(),
             "more stake than the other validators' least, then wait for an epoch",
         );
+        // The threshold is about total stake. Where the runtime told only the hotkey's own alpha, stake on the root
+        // network and child hotkeys are not in the number, and the chain may well take what this would refuse.
+        let (too_little, basis) = match snapshot.stake_basis {
+            StakeBasis::Total => (Standing::Unmet, ""),
+            StakeBasis::OwnAlpha => (Standing::Warning, " (own alpha only)"),
+        };
         add(
             "stake",
             met_or(
                 exempt || neuron.stake_rao >= facts.stake_threshold,
-                Standing::Unmet,
+                too_little,
             ),
-            tao(neuron.stake_rao),
+            format!("{}{basis}", tao(neuron.stake_rao)),
             format!("at least {}", tao(facts.stake_threshold)),
             "stake more on the hotkey",
         );
@@ -299,7 +305,7 @@ impl ChainClient {
         Ok(judge(&facts, hotkey, Some(order)))
     }
 
-    async fn facts(&self, netuid: Netuid) -> Result<Facts, ChainError> {
+    pub(crate) async fn facts(&self, netuid: Netuid) -> Result<Facts, ChainError> {
         let snapshot = self.snapshot(netuid, &At::Best).await?;
         let view = self.at(&At::Hash(snapshot.hash.clone())).await?;
         let key = (netuid.get(),);

@@ -1,5 +1,5 @@
 use crate::clock::Clock;
-use crate::journal::{Durability, Journal};
+use crate::journal::{self, Durability, Journal};
 use crate::state::{Entry, Expected, State};
 use async_trait::async_trait;
 use nexis_ports::{Board, BoardError, Leadership, Posted, Stage, Tally, Write};
@@ -40,18 +40,6 @@ pub enum LocalBoardError {
         /// What the system said.
         #[source]
         source: std::io::Error,
-    },
-    /// The journal is whole but says something this program does not know.
-    #[error(
-        "reading entry {entry} of {}: it was written by another version of this program; go back to that \
-         version, or move the file away (open intervals are then rebuilt from the chain and the buckets)",
-        .path.display()
-    )]
-    Unreadable {
-        /// The journal.
-        path: PathBuf,
-        /// Number of the entry, from 0.
-        entry: usize,
     },
 }
 
@@ -110,10 +98,25 @@ impl LocalBoard {
         })?;
         let lock = lock(folder)?;
         let path = folder.join("board.journal");
-        let loaded = Journal::load(&path).map_err(|source| LocalBoardError::File {
+        let failed = |source| LocalBoardError::File {
             path: path.clone(),
             source,
-        })?;
+        };
+        let mut loaded = Journal::load(&path).map_err(failed)?;
+        let mut state = State::default();
+        let unread = loaded.entries.iter().position(|bytes| {
+            let entry = postcard::from_bytes(bytes);
+            entry.map(|entry| state.apply(entry)).is_err()
+        });
+        if let Some(entry) = unread {
+            // Half of what happened is no state that we ever were in.
+            let aside = journal::set_aside(&path).map_err(failed)?;
+            tracing::warn!(journal = %path.display(), kept_as = %aside.display(), entry,
+                "the board's journal was written by another version of this program: it is set aside, and open rounds \
+                 are rebuilt from the archive");
+            state = State::default();
+            loaded = Journal::load(&path).map_err(failed)?;
+        }
         let recovery = Recovery {
             entries: loaded.entries.len(),
             dropped_bytes: loaded.dropped,
@@ -124,14 +127,6 @@ impl LocalBoard {
                 bytes = recovery.dropped_bytes,
                 "cut a torn end off the board's journal; it is kept beside it"
             );
-        }
-        let mut state = State::default();
-        for (number, bytes) in loaded.entries.iter().enumerate() {
-            let entry = postcard::from_bytes(bytes).map_err(|_| LocalBoardError::Unreadable {
-                path: path.clone(),
-                entry: number,
-            })?;
-            state.apply(entry);
         }
         let mut guarded = Guarded::new(state, Some(loaded.journal));
         guarded.compact_if_grown();
@@ -217,7 +212,14 @@ impl Guarded {
             let payload = postcard::to_stdvec(&entry)
                 .map_err(|error| BoardError::Refused(format!("writing an entry: {error}")))?;
             journal.append(&payload, durability).map_err(|error| {
-                BoardError::Unavailable(format!("writing the board's journal: {error}"))
+                let what = format!("writing the board's journal: {error}");
+                // Only a restart mends a journal whose end is not known: the process ends and its supervisor starts it
+                // again.
+                if journal.is_broken() {
+                    BoardError::Refused(what)
+                } else {
+                    BoardError::Unavailable(what)
+                }
             })?;
         }
         let hint = !matches!(entry, Entry::Epoch(_));

@@ -42,8 +42,22 @@ pub(crate) struct Loaded {
 }
 
 impl Journal {
-    /// Opens or makes the file at `path`; whole frames are returned, the rest is cut off.
+    /// Opens or makes the file at `path`; whole frames are returned, the rest is cut off. A file that does not begin
+    /// like a journal of this version (zeros after a power cut, another program's) is set aside and a new one begun:
+    /// open rounds are opened again from the archive.
     pub(crate) fn load(path: &Path) -> io::Result<Loaded> {
+        match Self::load_whole(path) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let aside = set_aside(path)?;
+                tracing::warn!(journal = %path.display(), kept_as = %aside.display(), %error,
+                    "the board's journal cannot be read: it is set aside, and open rounds are rebuilt from the archive");
+                Self::load_whole(path)
+            }
+            loaded => loaded,
+        }
+    }
+
+    fn load_whole(path: &Path) -> io::Result<Loaded> {
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -87,6 +101,23 @@ impl Journal {
         })
     }
 
+    /// A journal that can neither be written to nor cut.
+    #[cfg(test)]
+    pub(crate) fn on_a_full_disk() -> Self {
+        let path = PathBuf::from("/dev/full");
+        Self {
+            file: OpenOptions::new().write(true).open(&path).unwrap(),
+            path,
+            len: 0,
+            broken: false,
+        }
+    }
+
+    /// Whether the file's end is not known any more: only a restart, which reads it again, mends that.
+    pub(crate) const fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     /// Bytes in the file.
     pub(crate) const fn len(&self) -> u64 {
         self.len
@@ -96,7 +127,7 @@ impl Journal {
     pub(crate) fn append(&mut self, payload: &[u8], durability: Durability) -> io::Result<()> {
         if self.broken {
             return Err(io::Error::other(
-                "an earlier write failed half-way; restart the process to read the journal again",
+                "an earlier write failed half-way; the process must be restarted to read the journal again",
             ));
         }
         let frame = frame(payload)?;
@@ -158,6 +189,19 @@ pub(crate) fn sync_directory(file: &Path) -> io::Result<()> {
     }
 }
 
+/// Renames a file that cannot be used to the first free name beside it.
+pub(crate) fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    for number in 1..=u32::MAX {
+        let aside = path.with_extension(format!("unreadable-{number}"));
+        if !aside.try_exists()? {
+            std::fs::rename(path, &aside)?;
+            sync_directory(path)?;
+            return Ok(aside);
+        }
+    }
+    Err(io::Error::other("no free name to set the journal aside"))
+}
+
 fn frame(payload: &[u8]) -> io::Result<Vec<u8>> {
     let too_large = || io::Error::new(io::ErrorKind::InvalidInput, "an entry above 512 MiB");
     if payload.len() > MAX_ENTRY {
@@ -199,4 +243,37 @@ fn next_frame(bytes: &[u8], at: usize) -> Option<&[u8]> {
     let size = usize::try_from(u32::from_le_bytes(*len)).ok()?;
     let payload = rest.get(..size)?;
     (checksum(*len, payload) == u32::from_le_bytes(*sum)).then_some(payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_whose_end_is_lost_takes_nothing_more() {
+        let mut journal = Journal::on_a_full_disk();
+        for _ in 0..2 {
+            assert!(journal.append(b"entry", Durability::Process).is_err());
+            assert!(journal.is_broken());
+        }
+    }
+
+    #[test]
+    fn a_journal_of_zeros_or_of_another_version_is_set_aside() {
+        for bytes in [
+            &[0; 4_096][..],
+            b"NXSBRD2\nlater",
+            b"NXSBRD0\nearlier",
+            b"x",
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("board.journal");
+            std::fs::write(&path, bytes).unwrap();
+            let loaded = Journal::load(&path).unwrap();
+            assert!(loaded.entries.is_empty());
+            assert_eq!(std::fs::read(&path).unwrap(), MAGIC);
+            let aside = path.with_extension("unreadable-1");
+            assert_eq!(std::fs::read(aside).unwrap(), bytes);
+        }
+    }
 }

@@ -14,7 +14,7 @@ mod journal;
 mod queue;
 mod state;
 
-pub use archive::DirArchive;
+pub use archive::{DirArchive, Sharing};
 pub use board::{LocalBoard, LocalBoardError, Recovery};
 pub use clock::{Clock, HandClock, TokioClock};
 pub use queue::{LocalQueue, LocalQueueOptions};

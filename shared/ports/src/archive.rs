@@ -4,7 +4,7 @@ use async_trait::async_trait;
 /// An archive's failure.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The store is away.
+    /// The store is unavailable.
     #[error("reaching the archive: {0}")]
     Unavailable(String),
     /// The store refused us, or the name is not one we may use.
@@ -33,6 +33,18 @@ pub trait Archive: Send + Sync {
     async fn create(&self, name: &str, bytes: &[u8]) -> Result<bool, ArchiveError>;
     /// Reads an object.
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ArchiveError>;
+    /// Removes an object; true when there was one.
+    async fn remove(&self, name: &str) -> Result<bool, ArchiveError>;
+    /// At most `limit` names that start with `prefix` and do not come before `start`, ascending: one page of a
+    /// listing. It costs what the prefix holds, however much the rest of the archive holds.
+    async fn list_from(
+        &self,
+        prefix: &str,
+        start: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, ArchiveError>;
     /// Names that start with `prefix`, ascending.
-    async fn list(&self, prefix: &str) -> Result<Vec<String>, ArchiveError>;
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, ArchiveError> {
+        self.list_from(prefix, "", usize::MAX).await
+    }
 }

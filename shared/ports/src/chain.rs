@@ -63,6 +63,40 @@ pub struct Roster {
     pub parameters: SubnetParameters,
 }
 
+/// A condition for setting weights that is not met, and that does not pass by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Obstacle {
+    /// Its name.
+    pub name: String,
+    /// What is.
+    pub current: String,
+    /// What must be.
+    pub required: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl std::fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            name,
+            current,
+            required,
+            remedy,
+        } = self;
+        write!(f, "{name}: {current}, needed: {required} ({remedy})")
+    }
+}
+
+/// Whether our hotkey could set weights now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// What an operator must mend first; empty: nothing.
+    pub obstacles: Vec<Obstacle>,
+    /// Block of the last change of our weights, or of our last commit; `None`: never, or not registered.
+    pub last_update: Option<u64>,
+}
+
 /// Weights to put on the chain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WeightRequest {
@@ -220,6 +254,10 @@ pub trait Chain: Send + Sync {
     async fn next_head(&self, after: BlockNumber, at_most: Duration) -> Result<Head, ChainError>;
     /// Who was on the subnet at a block (`None`: the newest finalized one).
     async fn roster(&self, netuid: Netuid, at: Option<BlockNumber>) -> Result<Roster, ChainError>;
+    /// The chain's genesis hash, hex with 0x.
+    async fn genesis(&self) -> Result<String, ChainError>;
+    /// Whether our hotkey could set weights on a subnet now.
+    async fn standing(&self, netuid: Netuid) -> Result<Standing, ChainError>;
     /// Our own hotkey, when this process can sign.
     fn own_hotkey(&self) -> Option<Hotkey>;
     /// Looks whether the chain would take it, signs, submits and follows a submission to its end. An error means

@@ -17,8 +17,8 @@ pub use archive::{Archive, ArchiveError};
 pub use board::{Board, BoardError, Leadership, Posted, Stage, Tally, Write};
 pub use bucket::{Bucket, BucketAccess, FetchError, FetchLimits, Fetched, Object};
 pub use chain::{
-    Chain, ChainError, CommitTicket, Head, Neuron, RevealState, Roster, SignedSubmission,
-    SubmissionJournal, SubmitOutcome, SubnetParameters, WeightRequest,
+    Chain, ChainError, CommitTicket, Head, Neuron, Obstacle, RevealState, Roster, SignedSubmission,
+    Standing, SubmissionJournal, SubmitOutcome, SubnetParameters, WeightRequest,
 };
 pub use fault::FaultClass;
 pub use queue::{Acknowledge, Deliveries, Delivery, Message, Queue, QueueError, Route, Settlement};

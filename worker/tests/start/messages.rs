@@ -11,7 +11,7 @@ use nexis_ports::conformance::still::{NoBucket, StillChain};
 use nexis_ports::{Message, Queue, Route};
 use nexis_protocol::profile::Profile;
 use nexis_protocol::{Hotkey, IntervalId, JobId, Netuid};
-use nexis_scheduler::{Scheduler, SchedulerOptions, SchedulerPorts};
+use nexis_scheduler::{Keeping, Scheduler, SchedulerOptions, SchedulerPorts};
 use nexis_testkit::{RabbitMq, Redis, eventually};
 use nexis_wire::{ClipPlan, JobRules, Sampling, TraceContext, Wire, WireVersion};
 use std::collections::BTreeSet;
@@ -216,6 +216,7 @@ async fn scheduler(queue: AmqpQueue, redis: &Redis, folder: &Path, profile: &Pro
         max_open_rounds: 1,
         retry_unit: Duration::from_secs(1),
         clock: || 0.0,
+        keeping: Keeping::default(),
     };
     Scheduler::new(ports, options, Arc::new(|_| {}))
 }

@@ -125,33 +125,49 @@ async fn a_flipped_bit_costs_the_changes_from_there_on_and_no_more() {
     }
 }
 
-#[tokio::test]
-async fn somebody_elses_file_is_refused_and_left_alone() {
+#[test]
+fn somebody_elses_file_is_set_aside_whole_and_a_new_journal_begins() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("board.journal");
     std::fs::write(&path, b"SQLite format 3\0").unwrap();
-    let refused = LocalBoard::open(folder.path(), HandClock::new())
-        .err()
-        .unwrap();
-    assert!(matches!(refused, LocalBoardError::File { .. }), "{refused}");
-    assert_eq!(std::fs::read(&path).unwrap(), b"SQLite format 3\0");
+    assert_eq!(state(&open(folder.path())), State::default());
+    let aside = std::fs::read(path.with_extension("unreadable-1")).unwrap();
+    assert_eq!(aside, b"SQLite format 3\0");
 }
 
 #[test]
-fn an_entry_of_a_newer_program_is_refused_by_its_number() {
+fn a_journal_with_an_entry_of_a_newer_program_is_set_aside_each_time_under_another_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("board.journal");
-    let mut journal = Journal::load(&path).unwrap().journal;
-    let known = postcard::to_stdvec(&Entry::Epoch(LeaderEpoch::new(1))).unwrap();
-    journal.append(&known, Durability::Disk).unwrap();
-    journal.append(&[99, 1, 2], Durability::Disk).unwrap();
-    let refused = LocalBoard::open(folder.path(), HandClock::new())
-        .err()
-        .unwrap();
-    assert!(
-        matches!(refused, LocalBoardError::Unreadable { entry: 1, .. }),
-        "{refused}"
-    );
+    for number in 1..=2 {
+        let mut journal = Journal::load(&path).unwrap().journal;
+        let known = postcard::to_stdvec(&Entry::Epoch(LeaderEpoch::new(1))).unwrap();
+        journal.append(&known, Durability::Disk).unwrap();
+        journal.append(&[99, 1, 2], Durability::Disk).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let board = open(folder.path());
+        assert_eq!(state(&board), State::default());
+        assert_eq!(board.recovery(), Recovery::default());
+        let aside = path.with_extension(format!("unreadable-{number}"));
+        assert_eq!(std::fs::read(aside).unwrap(), whole);
+    }
+}
+
+/// Nothing but a restart mends it: the process must end, and not look again for ever.
+#[test]
+fn a_write_after_the_journals_end_was_lost_is_refused_and_not_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let board = open(folder.path());
+    let mut guarded = board.inner.guarded();
+    guarded.journal = Some(Journal::on_a_full_disk());
+    let entry = Entry::Fact {
+        name: "submission".to_owned(),
+        value: Vec::new(),
+    };
+    for _ in 0..2 {
+        let refused = guarded.commit(entry.clone(), Durability::Disk).unwrap_err();
+        assert!(matches!(refused, BoardError::Refused(_)), "{refused}");
+    }
 }
 
 #[test]

@@ -14,6 +14,8 @@ where
     creating_keeps_what_is_there(make().await).await;
     one_of_many_creators_wins(make().await).await;
     listing_is_by_prefix_and_ascending(make().await).await;
+    a_page_begins_where_the_last_one_ended(make().await).await;
+    what_was_removed_is_gone_and_may_be_created_again(make().await).await;
     names_that_leave_the_archive_are_refused(make().await).await;
 }
 
@@ -117,6 +119,56 @@ pub async fn listing_is_by_prefix_and_ascending<A: Archive>(archive: A) {
     assert!(archive.list("nothing").await.unwrap().is_empty());
 }
 
+/// Pages join to the whole listing, in the order of whole names: `a-b` comes before `a/b`.
+pub async fn a_page_begins_where_the_last_one_ended<A: Archive>(archive: A) {
+    let names = [
+        "a-b", "a/b", "a/c/d", "a/c/e", "a/f", "b", "b.c/d", "b0/c", "c/d",
+    ];
+    for name in names {
+        archive.put(name, b"x").await.unwrap();
+    }
+    assert_eq!(archive.list("").await.unwrap(), names);
+    for limit in 1..=names.len() {
+        let (mut start, mut found) = (String::new(), Vec::new());
+        loop {
+            let page = archive.list_from("", &start, limit).await.unwrap();
+            assert!(page.len() <= limit, "{page:?}");
+            let Some(last) = page.last() else { break };
+            // The smallest name that comes after the last one.
+            start = format!("{last}-");
+            found.extend(page);
+        }
+        assert_eq!(found, names, "pages of {limit}");
+    }
+    let from = |prefix: &'static str, start: &'static str, limit| {
+        let archive = &archive;
+        async move { archive.list_from(prefix, start, limit).await.unwrap() }
+    };
+    assert_eq!(from("a/", "a/c/e", 9).await, ["a/c/e", "a/f"]);
+    assert_eq!(from("a/c", "", 1).await, ["a/c/d"]);
+    assert_eq!(from("b", "b0", 9).await, ["b0/c"]);
+    assert!(from("a/", "b", 9).await.is_empty());
+    assert!(from("a/", "", 0).await.is_empty());
+}
+
+/// Removing is idempotent, touches no other object, and leaves the name free.
+pub async fn what_was_removed_is_gone_and_may_be_created_again<A: Archive>(archive: A) {
+    archive.put("round/1/plan", b"old").await.unwrap();
+    archive.put("round/1/decisions", b"kept").await.unwrap();
+    assert!(archive.remove("round/1/plan").await.unwrap());
+    assert!(!archive.remove("round/1/plan").await.unwrap());
+    assert_eq!(archive.get("round/1/plan").await.unwrap(), None);
+    assert_eq!(archive.list("").await.unwrap(), ["round/1/decisions"]);
+    assert!(archive.remove("round/1/decisions").await.unwrap());
+    assert!(archive.list("").await.unwrap().is_empty());
+    assert!(!archive.remove("never/there").await.unwrap());
+    assert!(archive.create("round/1/plan", b"new").await.unwrap());
+    assert_eq!(
+        archive.get("round/1/plan").await.unwrap().as_deref(),
+        Some(&b"new"[..])
+    );
+}
+
 /// No name reaches outside, on any call that takes one.
 pub async fn names_that_leave_the_archive_are_refused<A: Archive>(archive: A) {
     for name in [
@@ -142,6 +194,15 @@ pub async fn names_that_leave_the_archive_are_refused<A: Archive>(archive: A) {
             matches!(refused, Err(ArchiveError::Refused(_))),
             "get {name:?}: {refused:?}"
         );
+        let refused = archive.remove(name).await;
+        assert!(
+            matches!(refused, Err(ArchiveError::Refused(_))),
+            "remove {name:?}: {refused:?}"
+        );
+    }
+    for prefix in ["../", "/", "a/../", "./", ".."] {
+        let found = archive.list(prefix).await.unwrap();
+        assert!(found.is_empty(), "{prefix:?}: {found:?}");
     }
     assert!(archive.list("").await.unwrap().is_empty());
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Bucket, BucketAccess, Chain, ChainError, CommitTicket, FetchError, FetchLimits, Fetched, Head,
-    Neuron, RevealState, Roster, SignedSubmission, SubmissionJournal, SubmitOutcome,
+    Neuron, RevealState, Roster, SignedSubmission, Standing, SubmissionJournal, SubmitOutcome,
     SubnetParameters, WeightRequest,
 };
 use async_trait::async_trait;
@@ -70,6 +70,14 @@ impl Chain for StillChain {
         let mut roster = self.roster.clone();
         roster.block = at.unwrap_or(roster.block);
         Ok(roster)
+    }
+
+    async fn genesis(&self) -> Result<String, ChainError> {
+        Ok(format!("0x{:064x}", 0))
+    }
+
+    async fn standing(&self, _: Netuid) -> Result<Standing, ChainError> {
+        Ok(Standing::default())
     }
 
     fn own_hotkey(&self) -> Option<Hotkey> {

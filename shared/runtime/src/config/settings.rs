@@ -183,6 +183,10 @@ pub struct ValidatorSettings {
     pub sampling: Sampling,
     /// Hotkeys that are never judged.
     pub exclude_hotkeys: Vec<String>,
+    /// Lowest share of a window that must be decided for its weights to be sent, percent.
+    pub weights_min_window: u64,
+    /// Days after which decided rounds are removed; 0: never.
+    pub archive_retention_days: u64,
     /// Jobs of each kind that compute at one time.
     pub permits: u16,
     /// Jobs of each kind in flight at one time; also the prefetch.
@@ -445,6 +449,8 @@ impl Settings {
                     &[("protocol", Sampling::Protocol), ("full", Sampling::Full)],
                 ),
                 exclude_hotkeys: r.list("NEXIS_EXCLUDE_HOTKEYS"),
+                weights_min_window: r.whole("NEXIS_WEIGHTS_MIN_WINDOW_PERCENT"),
+                archive_retention_days: r.whole("NEXIS_ARCHIVE_RETENTION_DAYS"),
                 permits: r.small("NEXIS_VALIDATOR_PERMITS"),
                 fetches: r.small("NEXIS_FETCH_PERMITS"),
                 decoders: match r.small("NEXIS_DECODERS") {

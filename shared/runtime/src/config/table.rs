@@ -135,6 +135,8 @@ pub const TABLE: &[Entry] = &[
     entry("NEXIS_DATASET_CATEGORY", "validator.category", Kind::Text, "nature_landscape_scenery", "Category that manifests must name; `none` expects none."),
     entry("NEXIS_SAMPLING", "validator.sampling", Kind::Choice(&["protocol", "full"]), "protocol", "Sample as the protocol says, or check every row of every miner."),
     entry("NEXIS_EXCLUDE_HOTKEYS", "validator.exclude_hotkeys", Kind::List, "", "Hotkeys that are never judged and get no weight."),
+    entry("NEXIS_WEIGHTS_MIN_WINDOW_PERCENT", "validator.weights_min_window", Kind::Whole { min: 1, max: 100 }, "50", "Share of an epoch's intervals that must be decided before its weights are sent, percent; below it the weights on the chain stay, and an alert says so."),
+    entry("NEXIS_ARCHIVE_RETENTION_DAYS", "validator.archive_retention_days", Kind::Whole { min: 0, max: 36_500 }, "0", "Decided rounds and closed submissions are removed from the archive after this many days of 7,200 blocks; 0: never. What a window still needs stays."),
     entry("NEXIS_VALIDATOR_PERMITS", "validator.permits", Kind::Whole { min: 1, max: 1024 }, "4", "Jobs of each kind that compute at one time."),
     entry("NEXIS_FETCH_PERMITS", "validator.fetches", Kind::Whole { min: 1, max: 10_000 }, "64", "Jobs of each kind in flight at one time, most of which wait for bytes; also the prefetch."),
     entry("NEXIS_DECODERS", "validator.decoders", Kind::Whole { min: 0, max: 1024 }, "0", "Processes that read clips, and so the cores that clips can take; 0: as many as this machine has cores."),

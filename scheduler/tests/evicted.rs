@@ -105,6 +105,7 @@ async fn decided(redis: &Redis, netuid: u16, lost: Option<(Stage, &str)>) -> Str
         submit: false,
         max_open_rounds: 1,
         retry_unit: Duration::from_millis(1),
+        keeping: nexis_scheduler::Keeping::default(),
         clock: || 1_700_000_000.0,
     };
     let stop = CancellationToken::new();

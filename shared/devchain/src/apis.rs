@@ -39,9 +39,10 @@ const HYPERPARAMETERS: [(&str, &str); 13] = [
 ];
 /// Runtime APIs about what no dev chain has: delegates, stakes by coldkey, baskets, proxies, swaps. What is not answered
 /// below is answered as on a chain that has none: `None`, an empty list, zero.
-const EMPTY: [&str; 8] = [
+const EMPTY: [&str; 9] = [
     "BetaBasketRuntimeApi",
     "DelegateInfoRuntimeApi",
+    "DerivativesRuntimeApi",
     "NeuronInfoRuntimeApi",
     "ProxyFilterRuntimeApi",
     "StakeInfoRuntimeApi",

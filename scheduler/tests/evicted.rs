@@ -5,6 +5,7 @@
 #[path = "world/chain.rs"]
 mod chain;
 #[path = "world/worker.rs"]
+#[expect(dead_code, reason = "the simulation treats deliveries in more ways")]
 mod worker;
 
 /// What the shared worker asks about outages: there are none here.
@@ -49,7 +50,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use worker::{Treatment, is_slow, work};
 
-pub const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 const ROUND: IntervalId = IntervalId::new(100);
 
 fn rules(netuid: Netuid) -> JobRules {

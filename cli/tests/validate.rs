@@ -254,12 +254,13 @@ async fn a_validator_killed_at_random_moments_decides_and_submits_what_an_undist
     let mut last = Running::start(home, &env, &["validate", "--json"], "last");
     last.until("weights on the chain", |_| !watcher.seen().is_empty())
         .await;
-    let submitted = killed_in.join("archive/submissions");
+    // One folder per epoch, one file per version of its record.
+    let records = killed_in.join("archive/records");
     let settled = |_: &Running| {
-        std::fs::read_dir(&submitted).is_ok_and(|mut all| {
-            all.any(|one| {
-                std::fs::read_to_string(one.unwrap().path()).is_ok_and(|text| text.contains("done"))
-            })
+        let epochs = std::fs::read_dir(&records).into_iter().flatten().flatten();
+        let versions = epochs.flat_map(|epoch| std::fs::read_dir(epoch.path()));
+        versions.flatten().flatten().any(|version| {
+            std::fs::read_to_string(version.path()).is_ok_and(|text| text.contains("\"done\""))
         })
     };
     last.until("the submission's record", settled).await;

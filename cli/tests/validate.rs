@@ -11,7 +11,7 @@ use program::{Door, PATIENCE, Running, decisions, err, out, run, settings, subne
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -180,17 +180,27 @@ fn stored_evidence_explains_itself(
     );
     std::fs::write(&file, whole).unwrap();
 
-    let file = workdir.join(format!("archive/rounds/{interval:012}/evidence.bin"));
-    let mut evidence = std::fs::read(&file).unwrap();
-    let middle = evidence.len() / 2;
-    evidence[middle] ^= 0x40;
-    std::fs::write(&file, evidence).unwrap();
-    let replay = run(home, env, &["replay"]);
-    assert!(
-        !replay.status.success(),
-        "changed evidence was not noticed: {}",
-        out(&replay)
-    );
+    let folder = workdir.join(format!("archive/rounds/{interval:012}/evidence"));
+    let files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(files.len() > 1, "a head and one object per miner");
+    for file in files {
+        let whole = std::fs::read(&file).unwrap();
+        let mut damaged = whole.clone();
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 0x40;
+        std::fs::write(&file, damaged).unwrap();
+        let replay = run(home, env, &["replay"]);
+        assert!(
+            !replay.status.success(),
+            "damage to {} was not noticed: {}",
+            file.display(),
+            out(&replay)
+        );
+        std::fs::write(&file, whole).unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -344,8 +354,8 @@ async fn an_interrupted_validator_ends_at_once_and_goes_on_later() {
     let of_it: Vec<_> = told.keys().filter(|(id, _)| *id == interval).collect();
     assert_eq!(
         of_it.len(),
-        3,
-        "one line for each registered hotkey: {}",
+        2,
+        "one line for each hotkey that committed credentials: {}",
         out(&once)
     );
     assert!(told.values().all(|times| *times == 1), "{}", out(&once));
@@ -373,7 +383,9 @@ async fn without_store_or_chain_it_waits_visibly_decides_nothing_and_goes_on_whe
     let mut validator = Running::start(home, &env, &["validate"], "validator");
     validator
         .until("waiting for the store", |it| {
-            it.err().contains("waiting: reading the global")
+            let waits =
+                |line: &str| line.contains("waiting:") && line.contains("reading the global");
+            it.err().lines().any(waits)
         })
         .await;
     assert!(decisions(&workdir).is_empty());

@@ -148,8 +148,21 @@ async fn read_index(scheduler: &Scheduler) -> Result<RecordIndex, SchedulerError
         return Ok(RecordIndex::default());
     };
     let index = &scheduler.options.index;
+    let bucket = scheduler.ports.bucket.as_ref();
     let limits = FetchLimits::new(index.max_bytes, index.budget);
-    match scheduler.ports.bucket.fetch(access, key, limits).await {
+    // A store that does not answer is reported soon; only one that sends bytes may take the whole budget.
+    let short = FetchLimits {
+        budget: index.budget.min(scheduler.options.lease / 2),
+        ..limits
+    };
+    let first = bucket.fetch(access, key, short).await;
+    let fetched = match first {
+        Ok(Fetched::TooSlow { .. }) if short.budget < limits.budget => {
+            bucket.fetch(access, key, limits).await
+        }
+        other => other,
+    };
+    match fetched {
         Ok(Fetched::Found(object)) => RecordIndex::parse(&object.bytes)
             .map_err(|fault| SchedulerError::Index(fault.to_string())),
         Ok(Fetched::Missing { .. }) => Ok(RecordIndex::default()),

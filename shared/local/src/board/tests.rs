@@ -394,9 +394,15 @@ async fn run(ops: Vec<Op>, folder: &Path) {
                 let interval = IntervalId::new(round);
                 let ids: Vec<_> = miners.iter().map(|n| miner(interval, *n)).collect();
                 let write = board.open(epoch, interval, vec![1], &ids).await.unwrap();
-                let already = model.stage.contains_key(&round) || model.retired.contains(&round);
-                assert_eq!(write == Write::Already, already);
-                if !already {
+                let expected = if model.stage.contains_key(&round) {
+                    Write::Already
+                } else if model.retired.contains(&round) {
+                    Write::Retired
+                } else {
+                    Write::Applied
+                };
+                assert_eq!(write, expected);
+                if write == Write::Applied {
                     model.stage.insert(round, Stage::Miners);
                     model.expected.extend(ids);
                 }

@@ -1,5 +1,5 @@
 //! What must exist on the broker: per subnet one exchange for work and one for dead letters, per route and version of
-//! the wire a quorum queue on each. [`apply`] declares it (one command does, `nexis-scheduler topology apply`);
+//! the wire a quorum queue on each. `apply` declares it (one command does, `nexis-scheduler topology apply`);
 //! every process compares it at its start ([`crate::AmqpQueue::verify`]).
 
 use crate::connection::Link;

@@ -85,7 +85,7 @@ fn all_cases_agree(profile: &str) {
         .collect();
     cases.sort();
     assert!(
-        cases.len() >= 209,
+        cases.len() >= 237,
         "only {} golden cases are here",
         cases.len()
     );

@@ -89,6 +89,8 @@ pub enum Expectation {
     Pruned,
     /// Rejected: the first failure starts with this.
     Rejected(&'static str),
+    /// Never drawn: it has no usable credentials on the chain (PROTOCOL §9).
+    NotDrawn,
 }
 
 impl MinerKind {
@@ -137,6 +139,9 @@ impl MinerKind {
     /// What becomes of it, with the category check of the manifest on (and vision for the last two).
     pub fn expectation(self) -> Expectation {
         match self.expected() {
+            _ if matches!(self, Self::NoCredentials | Self::BrokenCredentials) => {
+                Expectation::NotDrawn
+            }
             "" => match self {
                 Self::Copycat | Self::IndexDuplicate => Expectation::Pruned,
                 _ => Expectation::Accepted,

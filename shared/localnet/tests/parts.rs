@@ -64,7 +64,8 @@ async fn the_vision_stub_speaks_to_our_client() {
         client.caption("A lake", std::slice::from_ref(&frame)).await,
         CaptionAnswer::Match
     );
-    let wrong = "A crowded shopping street at night with neon signs and slow traffic";
+    let wrong = "A crowded shopping street at night with neon signs and slow traffic, seen from a balcony high above \
+                 the wet and shining pavement";
     let answer = client.caption(wrong, std::slice::from_ref(&frame)).await;
     assert!(
         matches!(answer, CaptionAnswer::Mismatch { .. }),

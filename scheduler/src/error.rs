@@ -57,7 +57,7 @@ pub enum SchedulerError {
     StateLost(String),
     /// The chain holds commitments of which none can be decoded.
     #[error(
-        "none of the chain's {raw} commitments can be decoded, so nobody can be drawn: install a release of Nexis that \
+        "none of the chain's {raw} commitments can be decoded, so no miner can be drawn: install a release of Nexis that \
          knows this runtime"
     )]
     Commitments {

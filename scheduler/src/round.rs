@@ -1,5 +1,5 @@
-//! One step of one open round. A step does one thing and stops at the first fault; what is wrong with one round is told
-//! to whoever looks after all of them, and concerns no other.
+//! One step of one open round. A step does one thing and stops at the first fault. The
+//! loop over all rounds handles that fault; other rounds are not affected.
 
 use crate::barrier::{self, RETRY_BLOCKS, Stores};
 use crate::context::Scheduler;

@@ -1,5 +1,5 @@
 //! The loop: look where each round stands, do the next thing, look again at the next block or hint. A fault of one
-//! round is told, paced and retried, and holds up no other one.
+//! round is reported and retried at its own pace, and delays no other round.
 
 use crate::backlog::Backlog;
 use crate::context::Scheduler;

@@ -177,7 +177,7 @@ impl SubmissionRecord {
         Ok(records)
     }
 
-    /// The newest ones of the era that the archive is in, at most so many, oldest first.
+    /// The newest records of the current era, up to a limit, oldest first.
     pub async fn recent(archive: &dyn Archive, most: u64) -> Result<Vec<Self>, IdentityError> {
         let Some(era) = identity::current_era(archive).await? else {
             let mut all = Self::history(archive).await?;

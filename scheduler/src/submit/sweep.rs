@@ -1,4 +1,4 @@
-//! The turn of an epoch: earlier ones are closed, commits that wait are taken up, and what is old enough is removed.
+//! The turn of an epoch: closes earlier epochs, resumes pending commits, and removes records past their retention.
 
 use super::attempt::{Trace, keep, look_for_signed};
 use super::reveal::Waiting;

@@ -46,8 +46,8 @@ impl World {
         }
     }
 
-    /// Commits of several epochs wait and nobody can tell what became of them: newer weights are committed all the
-    /// same, and when the chain can be read again all of them are found to be opened.
+    /// The commits of several epochs are pending and cannot be read. Newer weights are still committed, and once the
+    /// chain can be read again, every commit is found revealed.
     pub(super) async fn lose_sight_of_commits(&mut self, end: u64) {
         self.reveals_unreadable.store(true, Ordering::SeqCst);
         self.until(end - PERIOD / 2).await;
